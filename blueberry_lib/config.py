@@ -1,0 +1,228 @@
+"""What a run is: frozen dataclasses, their presets, and the arithmetic that follows from them."""
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+class BlueberryError(Exception):
+    """A mistake the user can mend: says what was wrong, what was expected and what to do next."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise BlueberryError(message)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a Blueberry transformer."""
+
+    vocab_size: int = 49_152
+    """Entries in the vocabulary."""
+    context_length: int = 2_048
+    """Tokens in a training sequence, and the most the model can look back on."""
+    n_layers: int = 22
+    """Transformer blocks."""
+    d_model: int = 512
+    """Width of the residual stream."""
+    n_heads: int = 8
+    """Query heads; each is d_model / n_heads wide."""
+    n_kv_heads: int = 4
+    """Key and value heads; n_heads / n_kv_heads query heads share one (grouped-query attention)."""
+    d_ff: int = 2_048
+    """Hidden width of the feed-forward layer."""
+    feed_forward: Literal["relu2", "swiglu"] = "relu2"
+    """Squared ReLU (two matrices) or SwiGLU (three)."""
+    tied: bool = True
+    """Whether the output head is the embedding matrix."""
+    embedding: Literal["scaled", "plain", "normed"] = "scaled"
+    """What happens to a token's embedding: times sqrt(d_model), nothing, or an RMSNorm without gain."""
+    zero_init: bool = False
+    """Whether the matrices that write into the residual stream start at zero, not at std 0.02."""
+    value_residual: bool = False
+    """Whether every layer mixes the first layer's values into its own, by a learned share."""
+    soft_cap: float = 0.0
+    """Logits are soft_cap * tanh(logits / soft_cap); 0 leaves them alone."""
+    rope_base: float = 10_000.0
+    """Base of the rotary position angles."""
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "context_length", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff"):
+            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be at least 1.")
+        _require(
+            self.d_model % (2 * self.n_heads) == 0,
+            f"d_model {self.d_model} over n_heads {self.n_heads} must give a whole, even head width "
+            "(rotary positions turn pairs of entries).",
+        )
+        _require(
+            self.n_heads % self.n_kv_heads == 0,
+            f"n_heads {self.n_heads} must be a multiple of n_kv_heads {self.n_kv_heads}.",
+        )
+        _require(self.soft_cap >= 0, f"soft_cap is {self.soft_cap}; it must be 0 (off) or positive.")
+
+    @property
+    def head_dim(self) -> int:
+        return self.d_model // self.n_heads
+
+    @property
+    def matrix_params(self) -> int:
+        """Entries of the matrices every token is multiplied by, the output head among them."""
+        attention = 2 * self.d_model**2 + 2 * self.d_model * self.n_kv_heads * self.head_dim
+        feed_forward = (3 if self.feed_forward == "swiglu" else 2) * self.d_model * self.d_ff
+        return self.n_layers * (attention + feed_forward) + self.vocab_size * self.d_model
+
+    @property
+    def n_params(self) -> int:
+        gains = self.n_layers * (2 * self.d_model + 2 * self.head_dim) + self.d_model
+        value_shares = self.n_layers - 1 if self.value_residual else 0
+        untied = 0 if self.tied else self.vocab_size * self.d_model
+        return self.matrix_params + gains + value_shares + untied
+
+    def flops_per_token(self, context_length: int | None = None) -> int:
+        """Floating-point operations to train on one token: 2 per matrix entry forward, 4 backward,
+        and causal attention, in which a token sees half the context on average. Elementwise work and
+        the optimizer are not counted (the convention of Kaplan et al., 2020, and of PaLM's MFU)."""
+        context = context_length or self.context_length
+        return 6 * self.matrix_params + 6 * self.n_layers * self.d_model * context
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How the learning rates move over a run, as a factor on each optimizer's own rate."""
+
+    kind: Literal["constant", "linear", "cosine", "wsd"] = "constant"
+    """constant; linear or cosine from 1 to the floor; wsd: warm up, stay at 1, then decay linearly."""
+    warmup: float = 0.0
+    """Share of the steps over which the factor rises linearly to 1."""
+    decay: float = 0.65
+    """wsd only: share of the steps, at the end, over which the factor falls to the floor."""
+    floor: float = 0.0
+    """The factor at the last step."""
+    first_step_zero: bool = False
+    """Waste the first step at rate 0, as the original records did through a rounding fault."""
+
+    def __post_init__(self) -> None:
+        for name in ("warmup", "decay", "floor"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, f"schedule {name} is {value}; it must lie between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Muon for the matrices inside the blocks, AdamW for everything else."""
+
+    muon_lr: float = 0.024
+    """Muon's learning rate; before the shape factor sqrt(max(1, rows / columns))."""
+    muon_momentum: float = 0.95
+    """Nesterov momentum of Muon."""
+    muon_weight_decay: float = 0.0
+    """Decoupled weight decay on Muon's matrices."""
+    orthogonalize: Literal["newton_schulz", "polar_express"] = "polar_express"
+    """The iteration that replaces a matrix by its nearest orthogonal one."""
+    orthogonalize_steps: int = 5
+    """Iterations of it."""
+    adamw_lr: float = 0.006
+    """AdamW's learning rate."""
+    embedding_lr: float | None = None
+    """AdamW's learning rate for the embedding (and an untied head), when it differs."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of AdamW's two moments."""
+    adamw_weight_decay: float = 0.2
+    """Decoupled weight decay on AdamW's parameters."""
+    clip_norm: float | None = 1.0
+    """Largest norm of all gradients together; larger ones are scaled down to it."""
+
+    def __post_init__(self) -> None:
+        for name in ("muon_lr", "adamw_lr", "muon_weight_decay", "adamw_weight_decay"):
+            _require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative.")
+        for value in (self.muon_momentum, *self.betas):
+            _require(0 <= value < 1, f"a momentum or beta is {value}; each must lie in [0, 1).")
+        _require(self.orthogonalize_steps > 0, "orthogonalize_steps must be at least 1.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run, from corpus to record."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    data: str = "stdlib"
+    """Corpus: stdlib, docs, text:GLOB or tokens:DIR."""
+    tokenizer: str | None = None
+    """Path of a tokenizer.json; unset: a byte-level BPE is trained on the corpus."""
+    train_tokens: int = 2**20
+    """Tokens to train on."""
+    validation_tokens: int = 131_072
+    """Tokens to evaluate on; the same ones whatever the batch size."""
+    target_loss: float | None = None
+    """Stop once the training loss, averaged over the last 65,536 tokens, is this low."""
+    batch_size: int = 16
+    """Sequences in one forward and backward pass."""
+    accumulation: int = 1
+    """Passes whose gradients are added up before an optimizer step."""
+    seed: int = 0
+    """Seed of the weights and of the order of the data."""
+    eval_every: int = 0
+    """Steps between evaluations; 0: only at the end."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto: CUDA, then MPS, then the CPU."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Dtype of the matrix products; auto: what this machine is fast at (see doctor)."""
+    compile: Literal["auto", "yes", "no"] = "auto"
+    """torch.compile; auto: on CUDA only (on a CPU it costs half a minute and gains nothing clear)."""
+    track: str = "pocket"
+    """The track whose rules the run follows; changing what a track fixes makes the run unofficial."""
+    recipe: str = "best"
+    """The recipe the defaults come from."""
+
+    def __post_init__(self) -> None:
+        for name in ("train_tokens", "validation_tokens", "batch_size", "accumulation", "checkpoint_every"):
+            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be at least 1.")
+        _require(self.eval_every >= 0, f"eval_every is {self.eval_every}; it must not be negative.")
+        _require(self.target_loss is None or self.target_loss > 0, "target_loss must be positive.")
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.batch_size * self.accumulation * self.model.context_length
+
+    @property
+    def total_steps(self) -> int:
+        return -(-self.train_tokens // self.tokens_per_step)
+
+
+def blueberry_88m() -> ModelConfig:
+    """The model of the original records from r2 on: 88,630,528 parameters."""
+    return ModelConfig()
+
+
+def blueberry_151m() -> ModelConfig:
+    """The original's first model, 32 layers with SwiGLU: 151,032,320 parameters."""
+    return ModelConfig(n_layers=32, feed_forward="swiglu")
+
+
+def pocket() -> ModelConfig:
+    """What two CPU cores train in about a minute: 1,246,592 parameters."""
+    return ModelConfig(
+        vocab_size=4_096, context_length=256, n_layers=4, d_model=128, n_heads=4, n_kv_heads=2, d_ff=512
+    )
+
+
+def from_dict(cls: type, values: dict[str, Any]) -> Any:
+    """Rebuild a config, nested ones included, from the JSON form of ``dataclasses.asdict``."""
+    hints = typing.get_type_hints(cls)
+    unknown = set(values) - {f.name for f in dataclasses.fields(cls)}
+    _require(
+        not unknown,
+        f"{cls.__name__} has no field {sorted(unknown)}; was it written by another version of blueberry_lib?",
+    )
+    built = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]):
+            value = from_dict(hints[name], value)
+        built[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**built)

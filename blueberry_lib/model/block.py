@@ -1,0 +1,32 @@
+"""One transformer block: attention, then a feed-forward layer, each added to the residual stream."""
+
+from torch import Tensor, nn
+
+from blueberry_lib.config import ModelConfig
+from blueberry_lib.model.attention import Attention, KVCache
+from blueberry_lib.model.feed_forward import FEED_FORWARD
+from blueberry_lib.model.position import RMSNorm
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x)); (B, T, d_model) → (B, T, d_model)."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.d_model)
+        self.attention = Attention(config, layer)
+        self.feed_forward_norm = RMSNorm(config.d_model)
+        self.feed_forward = FEED_FORWARD[config.feed_forward](config)
+
+    def forward(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor],
+        first_values: Tensor | None = None,
+        cache: KVCache | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the new stream and the attention's own values."""
+        attended, values = self.attention(self.attention_norm(x), rope, first_values, cache, mask)
+        x = x + attended
+        return x + self.feed_forward(self.feed_forward_norm(x)), values

@@ -1,0 +1,88 @@
+"""The Blueberry language model: embedding, blocks, head, and how its weights start."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blueberry_lib.config import BlueberryError, ModelConfig
+from blueberry_lib.model.attention import KVCache
+from blueberry_lib.model.block import Block
+from blueberry_lib.model.loss import chunked_cross_entropy
+from blueberry_lib.model.position import RMSNorm, rope_tables
+
+INIT_STD = 0.02
+
+
+class Blueberry(nn.Module):
+    """A decoder-only transformer: token ids (B, T) in, logits (B, T, V) or a loss out."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        self.norm = RMSNorm(config.d_model)
+        self.head = None if config.tied else nn.Linear(config.d_model, config.vocab_size, bias=False)
+        cos, sin = rope_tables(config.head_dim, config.context_length, config.rope_base)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+        init_weights(self)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The output head, (V, d_model)."""
+        return self.embedding.weight if self.head is None else self.head.weight
+
+    def forward(self, tokens: Tensor, targets: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+        """Logits (B, T, V); with ``targets`` (B, T) the mean cross-entropy in nats; with a ``cache``
+        the tokens continue those already in it."""
+        x = self.hidden(tokens, cache)
+        if targets is None:
+            return self.logits(x)
+        return chunked_cross_entropy(
+            x.flatten(0, 1), self.head_weight, targets.flatten(), self.config.soft_cap
+        )
+
+    def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        """The residual stream after the last norm, (B, T, d_model): what the head reads."""
+        start, length = (cache.position if cache else 0), tokens.shape[1]
+        end = start + length
+        if end > len(self.cos):
+            raise BlueberryError(
+                f"{end} tokens exceed the model's context of {len(self.cos)}; use a shorter prompt or "
+                "fewer new tokens, or train with a larger --model.context-length."
+            )
+        rope = self.cos[start:end], self.sin[start:end]
+        mask = cache.mask(length) if cache else None
+
+        x = self.embedding(tokens)  # (B, T, d)
+        if self.config.embedding == "scaled":
+            x = x * self.config.d_model**0.5
+        elif self.config.embedding == "normed":
+            x = F.rms_norm(x, x.shape[-1:], eps=1e-6)
+        first_values = None
+        for block in self.blocks:
+            x, values = block(x, rope, first_values, cache, mask)
+            first_values = values if first_values is None else first_values
+        if cache:
+            cache.position = end
+        return self.norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., d_model) → (..., V)."""
+        logits = F.linear(hidden, self.head_weight)
+        cap = self.config.soft_cap
+        return cap * torch.tanh(logits / cap) if cap else logits
+
+
+@torch.no_grad()
+def init_weights(model: Blueberry) -> None:
+    """Every matrix from N(0, 0.02²), gains at 1; with ``zero_init`` the two matrices of each block that write
+    into the residual stream at 0, so that a block starts as the identity."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=INIT_STD)
+    if model.config.zero_init:
+        for block in model.blocks:
+            nn.init.zeros_(block.attention.output.weight)
+            nn.init.zeros_(block.feed_forward.down.weight)

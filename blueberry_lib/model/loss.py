@@ -1,0 +1,67 @@
+"""Cross-entropy whose logits never exist all at once."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_ENTRIES = 2**23  # logits in one chunk: 32 MiB in float32
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of matrix products on ``x``'s device: autocast's where it is on, else ``x``'s own."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Loss and gradient of one chunk of rows at a time.
+
+    The gradient of the logits is softmax − one-hot, known in the forward pass: so it is taken there, chunk
+    by chunk, and the backward pass only scales. It is left unscaled until then, since a float16
+    product of 1/N and a probability would round to zero.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, soft_cap: float) -> Tensor:
+        dtype = compute_dtype(hidden)
+        rows = max(1, CHUNK_ENTRIES // weight.shape[0])
+        head = weight.to(dtype)
+        differentiate = ctx.needs_input_grad[0]
+        grad_hidden = torch.empty_like(hidden, dtype=dtype) if differentiate else None
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if differentiate else None
+        total = torch.zeros((), device=hidden.device)
+        for start in range(0, len(hidden), rows):
+            x = hidden[start : start + rows].to(dtype)  # (rows, d)
+            y = targets[start : start + rows, None]
+            logits = (x @ head.T).float()  # (rows, V)
+            if soft_cap:
+                logits = soft_cap * torch.tanh(logits / soft_cap)
+            log_probabilities = F.log_softmax(logits, dim=-1)
+            total -= log_probabilities.gather(1, y).sum()
+            if differentiate:
+                grad = log_probabilities.exp_()
+                grad.scatter_add_(1, y, grad.new_full(y.shape, -1.0))
+                if soft_cap:
+                    grad *= 1 - (logits / soft_cap).square()
+                grad = grad.to(dtype)
+                grad_hidden[start : start + rows] = grad @ head
+                grad_weight += grad.T @ x
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.count, ctx.dtypes = len(hidden), (hidden.dtype, weight.dtype)
+        return total / len(hidden)
+
+    @staticmethod
+    def backward(ctx, grad_output: Tensor):
+        scale = grad_output / ctx.count
+        grads = (g.mul_(scale).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
+        return *grads, None, None
+
+
+def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, soft_cap: float = 0.0) -> Tensor:
+    """Mean cross-entropy in nats of ``hidden @ weight.T`` against ``targets``.
+
+    ``hidden`` (N, d), ``weight`` (V, d), ``targets`` (N,) integers. With ``soft_cap`` c the logits are
+    c·tanh(logits / c). Equals ``F.cross_entropy`` on the full logits, which take N × V entries; here at most
+    CHUNK_ENTRIES exist at a time. The backward pass can run once.
+    """
+    return _ChunkedCrossEntropy.apply(hidden, weight, targets, soft_cap)

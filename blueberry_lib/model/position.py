@@ -1,0 +1,47 @@
+"""Rotary position embedding (RoPE; Su et al., 2021), half-rotated convention, and RMSNorm."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def rope_tables(head_dim: int, length: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of position × frequency, each (length, head_dim / 2), float32.
+
+    Frequency i is base^(-2i / head_dim), so the first pair turns by one radian a token.
+    """
+    frequencies = base ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)  # (D/2)
+    angles = torch.outer(torch.arange(length, dtype=torch.float64), frequencies)  # (T, D/2)
+    return angles.cos().float(), angles.sin().float()
+
+
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair (x[i], x[i + D/2]) of ``x`` (..., T, D) by its angle at its position.
+
+    ``cos`` and ``sin`` are (T, D/2). The dot product of two turned vectors depends on their
+    positions only through the difference.
+    """
+    a, b = x.float().chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
+
+
+def interleaved_to_half(head_dim: int) -> Tensor:
+    """The permutation between RoPE's two conventions.
+
+    The original paper turns neighbours (x[0], x[1]), (x[2], x[3]), …; we turn (x[0], x[D/2]), … as
+    GPT-NeoX and Llama's Hugging Face port do. ``x[..., interleaved_to_half(D)]`` reorders a vector of the first
+    convention for the second; applied to the rows of a query and key projection it converts weights.
+    """
+    return torch.arange(head_dim).view(-1, 2).T.reshape(-1)
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x²) + eps) × gain, over the last dimension (Zhang & Sennrich, 2019), in float32."""
+
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.gain.shape, self.gain.float(), self.eps).to(x.dtype)

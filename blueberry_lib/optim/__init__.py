@@ -1,0 +1,1 @@
+"""Muon, the iterations behind it, the split between Muon and AdamW, and learning-rate schedules."""

@@ -1,0 +1,1 @@
+"""Tracks, recipes, runs and their records."""

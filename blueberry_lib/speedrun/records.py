@@ -1,0 +1,148 @@
+"""Records: a run as one JSON object, and what two sets of them show."""
+
+import hashlib
+import json
+import os
+import platform
+import statistics
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy
+import tokenizers
+import torch
+
+import blueberry_lib
+from blueberry_lib.config import BlueberryError, TrainConfig
+from blueberry_lib.data.shards import TokenData
+from blueberry_lib.hardware import Hardware
+from blueberry_lib.speedrun.tracks import deviations
+from blueberry_lib.training import Result
+from blueberry_lib.training.clock import Clock
+
+
+def source_sha256() -> str:
+    """One hash over the library's Python files."""
+    root = Path(blueberry_lib.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py"), key=lambda p: p.relative_to(root).as_posix()):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    return {
+        "blueberry_lib": blueberry_lib.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "tokenizers": tokenizers.__version__,
+    }
+
+
+def build_record(
+    config: TrainConfig, result: Result, clock: Clock, hardware: Hardware, data: TokenData, params: int
+) -> dict:
+    """The record of a finished run. Losses are in nats a token, times in seconds, cost in dollars."""
+    seconds = dict(clock.seconds)
+    active = seconds["active"]
+    flops = result.units * config.model.flops_per_token()
+    evaluation, price = result.evaluation, hardware.price_per_hour
+    broken = deviations(config)
+    return {
+        "track": config.track,
+        "recipe": config.recipe,
+        "seed": config.seed,
+        "official": not broken,
+        "deviations": broken,
+        "params": params,
+        "tokens": result.units,
+        "steps": result.step,
+        "train_loss": result.train_loss,
+        "val_loss": evaluation["loss"],
+        "val_accuracy": evaluation["accuracy"],
+        "val_perplexity": evaluation["perplexity"],
+        "bits_per_byte": evaluation["bits_per_byte"],
+        "active_seconds": active,
+        "setup_seconds": seconds["setup"],
+        "eval_seconds": seconds["eval"],
+        "save_seconds": seconds["save"],
+        "tokens_per_second": result.units / active if active else None,
+        "flops": flops,
+        "utilisation": flops / active / hardware.peak_flops if active and hardware.peak_flops else None,
+        "dollars": price * sum(seconds.values()) / 3600 if price is not None else None,
+        "hardware": hardware.summary(),
+        "versions": versions(),
+        "source_sha256": source_sha256(),
+        "data_sha256": data.sha256,
+        "data": {"source": data.manifest["source"], "license": data.manifest["license"]},
+        "config": asdict(config),
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "curve": [{("tokens" if k == "units" else k): v for k, v in entry.items()} for entry in result.curve],
+    }
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file whole or not at all."""
+    building = path.with_name(f".{path.name}.building")
+    building.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    os.replace(building, path)
+
+
+def read_record(path: Path) -> dict:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if "val_loss" not in record:
+        raise BlueberryError(f"{path} is no record: it has no val_loss.")
+    return record
+
+
+def table(record: dict) -> str:
+    """What a run reached, for a terminal."""
+
+    def show(value, form: str) -> str:
+        return "unknown" if value is None else format(value, form)
+
+    rows = {
+        "track, recipe, seed": f"{record['track']}, {record['recipe']}, {record['seed']}",
+        "parameters": f"{record['params']:,}",
+        "training tokens": f"{record['tokens']:,} in {record['steps']:,} steps",
+        "training loss": f"{record['train_loss']:.4f} nats a token",
+        "validation loss": f"{record['val_loss']:.4f} nats a token (perplexity {record['val_perplexity']:.2f})",
+        "bits per byte": show(record["bits_per_byte"], ".4f"),
+        "accuracy": f"{record['val_accuracy']:.2%} of next tokens",
+        "active time": f"{record['active_seconds']:.1f} s of training steps",
+        "setup, evaluation": f"{record['setup_seconds']:.1f} s, {record['eval_seconds']:.1f} s",
+        "tokens per second": show(record["tokens_per_second"], ",.0f"),
+        "utilisation": show(record["utilisation"], ".1%") + " of this machine's matrix-product rate",
+        "cost": "$" + show(record["dollars"], ".4f") if record["dollars"] is not None else "unknown",
+        "official": "yes" if record["official"] else "no: " + "; ".join(record["deviations"]),
+    }
+    return "\n".join(f"  {name:<20} {value}" for name, value in rows.items())
+
+
+def compare(a: list[dict], b: list[dict]) -> dict:
+    """How the records ``b`` differ from ``a``: means, spreads, and Welch's one-sided test that ``b``'s
+    validation loss is lower. Refuses sets whose track, data or machine differ, or with fewer than two records each.
+    """
+    from scipy.stats import ttest_ind
+
+    for key in ("track", "data_sha256", "hardware"):
+        found = {json.dumps(record[key], sort_keys=True) if key != "hardware" else record[key]["name"] for record in a + b}
+        if len(found) > 1:
+            raise BlueberryError(f"These records cannot be compared: their {key} differ: {', '.join(sorted(found))}.")
+    if min(len(a), len(b)) < 2:
+        raise BlueberryError("A comparison needs at least two seeds a recipe; one run says nothing of its spread.")
+    losses = [[record["val_loss"] for record in records] for records in (a, b)]
+    seconds = [statistics.fmean(record["active_seconds"] for record in records) for records in (a, b)]
+    means = [statistics.fmean(values) for values in losses]
+    return {
+        "recipes": [a[0]["recipe"], b[0]["recipe"]],
+        "seeds": [len(a), len(b)],
+        "val_loss": means,
+        "val_loss_std": [statistics.stdev(values) for values in losses],
+        "val_loss_difference": means[1] - means[0],
+        "p_lower_loss": float(ttest_ind(losses[1], losses[0], equal_var=False, alternative="less").pvalue),
+        "active_seconds": seconds,
+        "active_time_ratio": seconds[1] / seconds[0],
+    }

@@ -1,0 +1,65 @@
+"""What a speedrun fixes, so that two records can be compared."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from blueberry_lib.config import BlueberryError, ModelConfig, TrainConfig, blueberry_88m, pocket
+
+
+@dataclass(frozen=True)
+class Track:
+    """The rules of a track. Everything else is free."""
+
+    name: str
+    train_tokens: int
+    """Tokens to train on; the last step may go beyond by less than a step."""
+    validation_tokens: int
+    """Tokens the final loss is measured on."""
+    data: str
+    """The corpus."""
+    model: Callable[[], ModelConfig]
+    """The reference model: its size within PARAMETER_BAND, its vocabulary and its context for evaluation."""
+
+
+PARAMETER_BAND = 0.05
+
+TRACKS = {
+    track.name: track
+    for track in (
+        Track("pocket", 2**20, 131_072, "stdlib", pocket),
+        Track("8M", 8_000_000, 1_048_576, "blueberry", blueberry_88m),
+        Track("20M", 20_000_000, 1_048_576, "blueberry", blueberry_88m),
+        Track("100M", 100_000_000, 1_048_576, "blueberry", blueberry_88m),
+        Track("1B", 1_000_000_000, 1_048_576, "blueberry", blueberry_88m),
+    )
+}
+
+
+def get_track(name: str) -> Track:
+    if name not in TRACKS:
+        raise BlueberryError(f"Unknown track {name!r}; expected one of {', '.join(TRACKS)}.")
+    return TRACKS[name]
+
+
+def deviations(config: TrainConfig) -> list[str]:
+    """Each rule of its track that a run breaks, in words; empty for an official run."""
+    track = get_track(config.track)
+    reference = track.model()
+    broken = []
+    expected = {
+        "train_tokens": (config.train_tokens, track.train_tokens),
+        "validation_tokens": (config.validation_tokens, track.validation_tokens),
+        "data": (config.data, track.data),
+        "vocab_size": (config.model.vocab_size, reference.vocab_size),
+        "context_length": (config.model.context_length, reference.context_length),
+        "tokenizer": (config.tokenizer, None),
+        "target_loss": (config.target_loss, None),
+    }
+    for name, (found, wanted) in expected.items():
+        if found != wanted:
+            broken.append(f"{name} is {found}, the track fixes {wanted}")
+    if abs(config.model.n_params / reference.n_params - 1) > PARAMETER_BAND:
+        broken.append(
+            f"{config.model.n_params:,} parameters, the track allows {reference.n_params:,} ± {PARAMETER_BAND:.0%}"
+        )
+    return broken
