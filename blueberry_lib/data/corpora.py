@@ -2,6 +2,7 @@
 
 import ast
 import glob
+import importlib.metadata
 import importlib.util
 import re
 import sysconfig
@@ -71,7 +72,7 @@ def _docstrings(tree: ast.AST) -> Iterator[str]:
             text = ast.get_docstring(node)
             if text:
                 yield text
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("add_docstr", "add_newdoc"):
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "").endswith(("add_docstr", "add_newdoc")):
             for part in ast.walk(node):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str) and "\n" in part.value:
                     yield part.value.strip()
@@ -123,3 +124,11 @@ def documents(spec: str) -> list[Document]:
     if not kept:
         raise BlueberryError(f"The corpus {spec!r} is empty: nothing but white space in it.")
     return kept
+
+
+def identity(spec: str) -> list[str]:
+    """What a corpus' text depends on: the versions of the packages it documents, else the text itself."""
+    if spec == "docs":
+        packages = {p: d for p, d in DOCUMENTED_PACKAGES.items() if importlib.util.find_spec(p)}
+        return [f"{d} {importlib.metadata.version(d)}" for _, d in sorted(packages.items())]
+    return [document.name + "\0" + document.text for document in documents(spec)]

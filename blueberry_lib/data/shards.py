@@ -56,7 +56,7 @@ def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None) -> To
     """Documents → split → tokens → shards, once; later calls open what is there.
 
     ``spec`` is a corpus (see ``corpora.documents``) or ``tokens:DIR``; without ``tokenizer_path`` a
-    byte-level BPE of ``vocab_size`` entries is trained on the training documents. Raises BlueberryError for a corpus
+    byte-level BPE of at most ``vocab_size`` entries is trained on the training documents. Raises BlueberryError for a corpus
     that is empty or too small to split, and for damaged shards.
     """
     kind, _, argument = spec.partition(":")
@@ -68,8 +68,7 @@ def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None) -> To
         identity = [spec, *(f"{p.resolve()} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in sources.values())]
         streams = {split: _raw_tokens(path) for split, path in sources.items()}
     else:
-        documents = corpora.documents(spec)
-        identity = [spec, str(vocab_size), *(d.name + "\0" + d.text for d in documents)]
+        identity = [spec, str(vocab_size), *corpora.identity(spec)]
     identity += [str(FORMAT), tokens.tokenizer_hash(tokenizer) if tokenizer else ""]
     key = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
     folder = cache_folder() / f"{kind}-{key}"
@@ -77,6 +76,7 @@ def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None) -> To
         return load(folder)
 
     if kind != "tokens":
+        documents = corpora.documents(spec)
         train, validation = tokens.split(documents)
         if not train or not validation:
             raise BlueberryError(
@@ -90,19 +90,20 @@ def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None) -> To
     try:
         splits = {split: _write_split(building, split, streams[split]) for split in SPLITS}
         largest = max(splits[split].pop("largest_id") for split in SPLITS)
+        entries = tokenizer.get_vocab_size() if tokenizer_path else largest + 1 if kind == "tokens" else vocab_size
         manifest = {
             "format": FORMAT,
             "source": spec,
             "license": corpora.LICENSES[kind],
-            "vocab_size": tokenizer.get_vocab_size() if tokenizer else largest + 1,
+            "vocab_size": entries,
             "largest_id": largest,
             "tokenizer_sha256": tokens.tokenizer_hash(tokenizer) if tokenizer else None,
             "splits": splits,
         }
-        if largest >= manifest["vocab_size"]:
+        if largest >= entries:
             raise BlueberryError(
                 f"{spec} holds token id {largest}, but the tokenizer {tokenizer_path} has only "
-                f"{manifest['vocab_size']} entries: it is not the one that made these tokens."
+                f"{entries} entries: it is not the one that made these tokens."
             )
         if tokenizer:
             (building / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")

@@ -21,7 +21,7 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     ``cos`` and ``sin`` are (T, D/2). The dot product of two turned vectors depends on their
     positions only through the difference.
     """
-    a, b = x.float().chunk(2, dim=-1)
+    a, b = x.chunk(2, dim=-1)  # the float32 tables lift the products to float32
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
 
 

@@ -34,8 +34,9 @@ POLAR_EXPRESS: tuple[Coefficients, ...] = tuple(
 
 def _iterate(g: Tensor, coefficients: Sequence[Coefficients], margin: float, dtype: torch.dtype | None) -> Tensor:
     wide = g.shape[-2] <= g.shape[-1]
-    x = g.float() if wide else g.float().mT
-    # Dividing by the largest entry first keeps the squares in the norm within float32's range.
+    x = g.to(torch.promote_types(g.dtype, torch.float32))
+    x = x if wide else x.mT
+    # Dividing by the largest entry first keeps the squares in the norm within range.
     x = x / x.abs().amax((-2, -1), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * margin).clamp(min=1e-7)
     x = x.to(dtype or g.dtype)

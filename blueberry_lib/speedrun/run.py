@@ -13,7 +13,7 @@ from blueberry_lib.data.batches import TokenBatches
 from blueberry_lib.data.shards import TokenData, prepare
 from blueberry_lib.data.tokens import END_OF_TEXT, bytes_per_token
 from blueberry_lib.generation import generate
-from blueberry_lib.hardware import detect
+from blueberry_lib.hardware import detect, keep_freed_memory
 from blueberry_lib.model import Blueberry
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.optim.schedules import learning_rate_factor
@@ -25,7 +25,7 @@ from blueberry_lib.training.clock import Clock
 from blueberry_lib.training.evaluation import token_evaluator
 from blueberry_lib.training.log import Log
 
-SAMPLE_PROMPTS = {"stdlib": ("", "def ", "class ", "import "), "docs": ("", "Returns ", "Parameters\n", "The ")}
+SAMPLE_PROMPTS = {"stdlib": ("", "def", "class", "import"), "docs": ("", "Returns", "Parameters", "The")}
 SAMPLE_TOKENS = 160
 
 
@@ -84,6 +84,8 @@ def run(
     """
     clock = Clock()
     hardware = detect(config.device, config.precision)
+    if hardware.device == "cpu":
+        keep_freed_memory()
     clock.device = hardware.device
     say(f"{hardware.name}, {str(hardware.compute_dtype).removeprefix('torch.')}; preparing {config.data} …")
     data = prepare(config.data, config.model.vocab_size, config.tokenizer)
@@ -138,7 +140,7 @@ def run(
     loss_figure([record], folder / "loss.png")
     if tokenizer:
         trained, _ = load_run(folder, hardware.device)
-        prompts = SAMPLE_PROMPTS.get(config.data, ("", "The "))
+        prompts = SAMPLE_PROMPTS.get(config.data, ("", "The"))
         (folder / "samples.txt").write_text(draw_samples(trained, tokenizer, prompts), encoding="utf-8")
     return record
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from blueberry_lib.config import BlueberryError
 from blueberry_lib.model.blueberry import Blueberry
-from blueberry_lib.model.loss import CHUNK_ENTRIES
+from blueberry_lib.model.loss import rows_at_once
 
 EVAL_BATCH_TOKENS = 8_192
 
@@ -42,7 +42,7 @@ def token_evaluator(
         for x, y in list(zip(inputs.split(rows), targets.split(rows), strict=True))[used]:
             with torch.autocast(device, dtype, enabled=dtype != torch.float32):
                 hidden = model.hidden(x.to(device)).flatten(0, 1)  # (N, d)
-                chunk = max(1, CHUNK_ENTRIES // model.config.vocab_size)
+                chunk = rows_at_once(model.config.vocab_size, hidden.device)
                 for h, t in zip(hidden.split(chunk), y.to(device).flatten().split(chunk), strict=True):
                     logits = model.logits(h).float()
                     nats += F.cross_entropy(logits, t, reduction="sum").item()

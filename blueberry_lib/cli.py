@@ -1,0 +1,321 @@
+"""The command line: ``python -m blueberry_lib COMMAND``; every flag comes from a dataclass."""
+
+import contextlib
+import io
+import json
+import re
+import signal
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional, arg, subcommand
+
+from blueberry_lib.config import BlueberryError, TrainConfig
+from blueberry_lib.speedrun.recipes import get_recipe
+from blueberry_lib.training import Interrupted
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Turn a corpus into token shards with a manifest; a corpus prepared before is only verified."""
+
+    data: Positional[str] = "stdlib"
+    """stdlib, docs, text:GLOB or tokens:DIR."""
+    vocab_size: int = 4_096
+    """Entries of the tokenizer that is trained on the corpus."""
+    tokenizer: str | None = None
+    """A tokenizer.json to use instead."""
+
+    def run(self) -> None:
+        from blueberry_lib.data.shards import prepare
+
+        data = prepare(self.data, self.vocab_size, self.tokenizer)
+        print(f"{data.folder}\n{json.dumps(data.manifest, indent=2)}")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model, and write it, its log, its record and its samples to runs/<experiment-name>/.
+
+    The defaults are a recipe's on a track (--recipe best --track pocket): every flag changes one
+    setting of it. Ctrl-C saves; --resume goes on.
+    """
+
+    config: Annotated[TrainConfig, arg(name="")]
+    experiment_name: str | None = None
+    """The run's folder under runs/; unset: one is chosen that is free."""
+    resume: Path | None = None
+    """Folder of a run to continue, with its own settings."""
+
+    def run(self) -> None:
+        from blueberry_lib.speedrun.records import table
+        from blueberry_lib.speedrun.run import load_config, new_folder, run
+
+        if self.resume:
+            folder, config = self.resume, load_config(self.resume)
+        else:
+            config = self.config
+            default = f"{config.track}-{config.recipe}-seed{config.seed}"
+            folder = new_folder(RUNS, self.experiment_name, default)
+        try:
+            record = run(config, folder, resume=self.resume is not None)
+        except (Interrupted, KeyboardInterrupt):
+            print(f"\nTo go on: python -m blueberry_lib train --resume {folder}", file=sys.stderr)
+            raise
+        print(f"\n{table(record)}\n")
+        samples = folder / "samples.txt"
+        if samples.exists():
+            print(samples.read_text(encoding="utf-8"))
+        else:
+            print("No samples: the data came without a tokenizer (--tokenizer PATH).")
+        print(f"Wrote {folder}/record.json, loss.png, samples.txt, log.jsonl and checkpoints/.")
+
+
+@dataclass(frozen=True)
+class SpeedrunRun:
+    """One official run of a recipe on a track."""
+
+    recipe: str = "best"
+    """r4, the original's, or best, ours."""
+    track: str = "pocket"
+    """pocket, 8M, 20M, 100M or 1B."""
+    seed: int = 0
+    """Seed of the weights and of the order of the data."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    experiment_name: str | None = None
+    """The run's folder under runs/; unset: one is chosen that is free."""
+
+    def run(self) -> None:
+        config = replace(get_recipe(self.recipe, self.track), seed=self.seed, device=self.device)
+        Train(config, self.experiment_name).run()
+
+
+@dataclass(frozen=True)
+class SpeedrunCompare:
+    """Run two recipes, interleaved over seeds, and say what the difference is and whether it is shown.
+
+    Also finds the shortest budget at which the second is no worse than the first. Repeated with the
+    same --experiment-name it goes on where it stopped.
+    """
+
+    a: Positional[str]
+    """The recipe to beat."""
+    b: Positional[str]
+    """The recipe that should beat it."""
+    track: str = "pocket"
+    """pocket, 8M, 20M, 100M or 1B."""
+    seeds: int = 3
+    """Runs of each, at least 2."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    experiment_name: str | None = None
+    """Folder under runs/."""
+    output: Path | None = None
+    """Also write summary and records to this JSON file."""
+
+    def run(self) -> None:
+        from blueberry_lib.plots import loss_figure
+        from blueberry_lib.speedrun.compare import compare_recipes, describe
+        from blueberry_lib.speedrun.records import write_json
+
+        folder = RUNS / (self.experiment_name or f"compare-{self.track}-{self.a}-{self.b}")
+        summary, records = compare_recipes(self.a, self.b, self.track, self.seeds, folder, self.device)
+        for path in filter(None, (folder / "compare.json", self.output)):
+            write_json(path, {"summary": summary, "records": records})
+        loss_figure(records, folder / "loss.png")
+        print(f"\n{describe(summary)}\nWrote {folder}/compare.json and loss.png.")
+
+
+@dataclass(frozen=True)
+class Speedrun:
+    """Races on a fixed number of tokens, and their records."""
+
+    command: Annotated[SpeedrunRun, subcommand("run", prefix_name=False)] | Annotated[
+        SpeedrunCompare, subcommand("compare", prefix_name=False)
+    ]
+
+    def run(self) -> None:
+        self.command.run()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Let a trained model continue a prompt."""
+
+    folder: Positional[Path]
+    """Folder of a run."""
+    prompt: tuple[str, ...] = ("",)
+    """One or more texts to continue; one alone is streamed."""
+    max_new_tokens: int = 200
+    """Tokens to add, at most."""
+    temperature: float = 0.8
+    """Divides the logits; 0 always takes the most probable token."""
+    top_k: int | None = None
+    """Draw from the k most probable tokens only."""
+    top_p: float | None = 0.95
+    """Draw from the fewest tokens that hold this probability."""
+    seed: int | None = None
+    """Set it to draw the same again."""
+    tokenizer: Path | None = None
+    """A tokenizer.json; unset: the run's own."""
+    device: str = "cpu"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> None:
+        from blueberry_lib.data.tokens import END_OF_TEXT
+        from blueberry_lib.generation import stream
+        from blueberry_lib.hardware import pick_device
+        from blueberry_lib.speedrun.run import encode_prompt, load_run
+
+        model, _ = load_run(self.folder, pick_device(self.device))
+        tokenizer = run_tokenizer(self.folder, self.tokenizer, model.config.vocab_size)
+        prompts = [encode_prompt(tokenizer, prompt) for prompt in self.prompt]
+        room = model.config.context_length - max(map(len, prompts))
+        if room < 1:
+            raise BlueberryError(f"The prompt is longer than the model's context of {model.config.context_length} tokens.")
+        steps = stream(
+            model,
+            prompts,
+            min(self.max_new_tokens, room),
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            stop_tokens={tokenizer.token_to_id(END_OF_TEXT)},
+            seed=self.seed,
+        )
+        if len(prompts) > 1:
+            columns = zip(*steps, strict=True)
+            texts = [tokenizer.decode([i for i in column if i is not None]) for column in columns]
+            print(("\n" + "─" * 72 + "\n").join(map("".join, zip(self.prompt, texts, strict=True))))
+            return
+        print(self.prompt[0], end="", flush=True)
+        ids, shown = [], ""
+        for (i,) in steps:
+            ids.append(i)
+            text = tokenizer.decode(ids)
+            if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # half of a character that spans tokens
+                print(text[len(shown) :], end="", flush=True)
+                shown = text
+        print()
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Measure a run's model on validation tokens: loss, accuracy, perplexity, bits per byte."""
+
+    folder: Positional[Path]
+    """Folder of a run."""
+    data: str | None = None
+    """Another corpus than the run's own."""
+    tokenizer: str | None = None
+    """A tokenizer.json; unset: the run's own."""
+    validation_tokens: int | None = None
+    """Another count than the run's own."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> None:
+        from blueberry_lib.data.shards import prepare
+        from blueberry_lib.hardware import detect
+        from blueberry_lib.speedrun.run import check_vocabulary, evaluator, load_run
+
+        hardware = detect(self.device)
+        model, config = load_run(self.folder, hardware.device)
+        changes = {"data": self.data, "tokenizer": self.tokenizer, "validation_tokens": self.validation_tokens}
+        config = replace(config, **{name: value for name, value in changes.items() if value is not None})
+        own = self.folder / "tokenizer.json"
+        if self.data and not self.tokenizer and own.exists():
+            config = replace(config, tokenizer=str(own))
+        data = prepare(config.data, config.model.vocab_size, config.tokenizer)
+        check_vocabulary(config, data)
+        print(json.dumps(evaluator(config, data, hardware.device, hardware.compute_dtype)(model), indent=1))
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what this machine is, what dtype and profile it will use, and how long each track will take."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> None:
+        from blueberry_lib.doctor import report
+
+        for line in report(self.device):
+            print(line)
+
+
+def run_tokenizer(folder: Path, path: Path | None, vocab_size: int):
+    """The tokenizer at ``path``, else the run's own; it must fit the model."""
+    from blueberry_lib.data.tokens import load_tokenizer
+
+    chosen = path or folder / "tokenizer.json"
+    if not chosen.is_file():
+        raise BlueberryError(f"There is no {chosen}; name the tokenizer with --tokenizer PATH.")
+    tokenizer = load_tokenizer(chosen)
+    if path and tokenizer.get_vocab_size() != vocab_size:
+        raise BlueberryError(
+            f"{chosen} has {tokenizer.get_vocab_size()} entries and the model {vocab_size}: it is another tokenizer."
+        )
+    return tokenizer
+
+
+def flag(argv: list[str], name: str, default: str) -> str:
+    """The value of ``--name value`` or ``--name=value``, seen before the real parsing."""
+    for i, word in enumerate(argv):
+        if word == f"--{name}" and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith(f"--{name}="):
+            return word.partition("=")[2]
+    return default
+
+
+def parse(argv: list[str]):
+    """The command as one of the dataclasses above. Raises BlueberryError, one line, for what it cannot take."""
+    start = get_recipe(flag(argv, "recipe", "best"), flag(argv, "track", "pocket")) if argv[:1] == ["train"] else None
+    commands = (
+        Annotated[Prepare, subcommand("prepare")]
+        | Annotated[Train, subcommand("train", default=Train(start or get_recipe("best", "pocket")))]
+        | Annotated[Speedrun, subcommand("speedrun")]
+        | Annotated[Sample, subcommand("sample")]
+        | Annotated[Eval, subcommand("eval")]
+        | Annotated[Doctor, subcommand("doctor")]
+    )
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                commands, prog="python -m blueberry_lib", args=argv,
+                description="Blueberry: train a small language model. See each command's --help.",
+            )  # fmt: skip
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        lines = [line.strip("│ ") for line in complaint.getvalue().splitlines() if line.startswith("│")]
+        text = " ".join(line for line in lines if not re.fullmatch("─*", line))
+        raise BlueberryError(text or complaint.getvalue().strip()) from None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 for a mistake the user can mend, 128 + n for signal n."""
+    try:
+        parse(sys.argv[1:] if argv is None else argv).run()
+        return 0
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        return 0
+    except (BlueberryError, OSError) as error:
+        text = " ".join(str(error).split())
+        print(f"error: {text}", file=sys.stderr)
+        return 2
+    except Interrupted as stopped:
+        print(f"{stopped}; saved.", file=sys.stderr)
+        return 128 + stopped.signal_number
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 128 + signal.SIGINT

@@ -1,0 +1,69 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from blueberry_lib.config import ModelConfig
+
+ROOT = Path(__file__).parent.parent
+torch.set_num_threads(1)  # the models here are too small to share out
+
+
+@pytest.fixture
+def tiny() -> ModelConfig:
+    """A model that trains in milliseconds."""
+    return ModelConfig(
+        vocab_size=97, context_length=32, n_layers=2, d_model=32, n_heads=4, n_kv_heads=2, d_ff=64
+    )
+
+
+@pytest.fixture(autouse=True)
+def private_folders(tmp_path_factory, monkeypatch):
+    """Each test has its own working folder, and all share a cache of their own."""
+    monkeypatch.setenv("BLUEBERRY_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("BLUEBERRY_PRICE_PER_HOUR", raising=False)
+    monkeypatch.delenv("BLUEBERRY_PROFILE", raising=False)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def token_folder(tmp_path) -> Path:
+    """Raw tokens as tokens:DIR takes them: documents of random length, each closed by a 0."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "tokens"
+    folder.mkdir()
+    for split, count in (("train", 20_000), ("val", 3_000)):
+        stream = rng.integers(1, 97, count).astype("<u2")
+        stream[rng.integers(0, count, count // 50)] = 0
+        stream[-1] = 0
+        stream[:97] = np.arange(97)
+        stream.tofile(folder / f"{split}.bin")
+    return folder
+
+
+@pytest.fixture
+def randomized():
+    """Give every parameter a random value, so that no gain is 1 and no output 0."""
+
+    def apply(model):
+        with torch.no_grad():
+            for p in model.parameters():
+                p.copy_(torch.randn_like(p) * 0.2 + (1.0 if p.ndim == 1 else 0.0))
+        return model.eval()
+
+    return apply
+
+
+@pytest.fixture
+def variants(tiny):
+    """The tiny model with each option of the config."""
+    return {
+        "plain": tiny,
+        "swiglu": replace(tiny, feed_forward="swiglu"),
+        "untied": replace(tiny, tied=False),
+        "normed": replace(tiny, embedding="normed", zero_init=True),
+        "soft_cap": replace(tiny, soft_cap=15.0),
+        "value_residual": replace(tiny, value_residual=True),
+    }

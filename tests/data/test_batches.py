@@ -1,0 +1,53 @@
+"""The loader covers every token once an epoch, in an order of the seed's, and can be taken up anywhere."""
+
+import numpy as np
+import pytest
+import torch
+
+from blueberry_lib.config import BlueberryError
+from blueberry_lib.data.batches import TokenBatches
+
+STREAM = np.arange(8 * 30 + 1, dtype=np.uint16)  # 30 windows of 8
+
+
+def test_every_token_is_a_target_once_an_epoch():
+    batches = TokenBatches(STREAM, batch_size=5, context=8, seed=0)
+    for _ in range(3):
+        drawn = [next(batches) for _ in range(6)]
+        inputs = torch.cat([x.flatten() for x, _ in drawn])
+        targets = torch.cat([y.flatten() for _, y in drawn])
+        assert torch.equal(targets, inputs + 1)
+        assert torch.equal(targets.sort().values, torch.arange(1, 241))
+
+
+def test_epochs_and_seeds_differ_and_a_seed_repeats():
+    def order(seed):
+        batches = TokenBatches(STREAM, 6, 8, seed)
+        return [next(batches)[0][:, 0].tolist() for _ in range(10)]
+
+    first = order(0)
+    assert first == order(0) and first != order(1)
+    assert sorted(sum(first[:5], [])) == sorted(sum(first[5:], [])) and first[:5] != first[5:]
+
+
+def test_a_batch_may_span_epochs():
+    batches = TokenBatches(STREAM, 7, 8, 0)
+    starts = torch.cat([next(batches)[0][:, 0] for _ in range(30)])  # 210 windows: 7 epochs
+    assert starts.bincount()[::8].tolist() == [7] * 30
+
+
+def test_it_resumes_where_it_was():
+    batches = TokenBatches(STREAM, 7, 8, 3)
+    for _ in range(11):
+        next(batches)
+    state, ahead = batches.state_dict(), [next(batches) for _ in range(5)]
+    fresh = TokenBatches(STREAM, 7, 8, 3)
+    fresh.load_state_dict(state)
+    for x, y in ahead:
+        again = next(fresh)
+        assert torch.equal(again[0], x) and torch.equal(again[1], y)
+
+
+def test_less_than_a_context_is_refused():
+    with pytest.raises(BlueberryError, match="fewer than one context"):
+        TokenBatches(STREAM[:8], 1, 8, 0)

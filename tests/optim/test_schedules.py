@@ -1,0 +1,42 @@
+"""The first step of a schedule is not zero, but for r4's; its last is its floor."""
+
+import math
+
+import pytest
+
+from blueberry_lib.config import ScheduleConfig
+from blueberry_lib.optim.schedules import learning_rate_factor
+from blueberry_lib.speedrun.recipes import RECIPES, get_recipe
+
+
+def factors(config, total):
+    return [learning_rate_factor(config, step, total) for step in range(total)]
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine", "wsd"])
+@pytest.mark.parametrize("warmup", [0.0, 0.1])
+@pytest.mark.parametrize("total", [2, 10, 489])
+def test_first_step_moves_and_last_is_the_floor(kind, warmup, total):
+    values = factors(ScheduleConfig(kind=kind, warmup=warmup, floor=0.05), total)
+    assert values[0] > 0 and values[-1] == pytest.approx(0.05)
+    assert max(values) <= 1
+    peak = values.index(max(values))
+    assert values[: peak + 1] == sorted(values[: peak + 1])
+    assert values[peak:] == sorted(values[peak:], reverse=True)
+
+
+def test_constant_is_constant_and_r4_wastes_its_first_step():
+    assert set(factors(ScheduleConfig(), 50)) == {1.0}
+    for name in RECIPES:
+        config = get_recipe(name, "pocket")
+        values = factors(config.schedule, config.total_steps)
+        assert (values[0] == 0) == (name == "r4"), name
+
+
+def test_closed_forms():
+    cosine = factors(ScheduleConfig(kind="cosine", floor=0.1), 101)
+    assert cosine[50] == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi * 51 / 101)) / 2, abs=0.01)
+    wsd = factors(ScheduleConfig(kind="wsd", decay=0.5), 100)
+    assert wsd[:50] == [1.0] * 50 and wsd[74] == pytest.approx(25 / 50)
+    warm = factors(ScheduleConfig(warmup=0.1), 100)
+    assert warm[0] == pytest.approx(1 / 11) and warm[10] == 1.0

@@ -1,0 +1,70 @@
+"""Parameters and FLOPs are computed from the config and equal those of the built model."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from blueberry_lib import config as c
+from blueberry_lib.config import BlueberryError, ModelConfig, TrainConfig
+from blueberry_lib.model import Blueberry
+
+
+@pytest.mark.parametrize(
+    ("preset", "params"),
+    [(c.blueberry_88m, 88_630_528), (c.blueberry_151m, 151_032_320), (c.pocket, 1_246_592)],
+)
+def test_presets_have_the_published_sizes(preset, params):
+    assert preset().n_params == params
+    with torch.device("meta"):
+        built = Blueberry(preset())
+    assert sum(p.numel() for p in built.parameters()) == params
+
+
+def test_every_option_counts_its_parameters(variants):
+    for name, config in variants.items():
+        built = Blueberry(config)
+        assert sum(p.numel() for p in built.parameters()) == config.n_params, name
+
+
+def test_flops_equal_those_torch_counts(variants):
+    """torch counts whole attention matrices; ours counts the causal half."""
+    for name, config in variants.items():
+        model, tokens = Blueberry(config), torch.zeros(2, config.context_length, dtype=torch.long)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            model.logits(model.hidden(tokens)).sum().backward()
+        attention = 12 * config.n_layers * config.d_model * config.context_length
+        expected = 6 * config.matrix_params + attention
+        assert counter.get_total_flops() == pytest.approx(expected * tokens.numel(), rel=1e-3), name
+        assert config.flops_per_token() == 6 * config.matrix_params + attention // 2
+
+
+def test_88m_needs_the_flops_of_the_speedrun_notes():
+    config = c.blueberry_88m()
+    assert 6 * config.matrix_params == pytest.approx(532e6, rel=0.001)
+    assert config.flops_per_token() == pytest.approx(670e6, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"d_model": 100}, "n_heads"),
+        ({"n_kv_heads": 3}, "multiple"),
+        ({"n_layers": 0}, "n_layers"),
+        ({"soft_cap": -1.0}, "soft_cap"),
+    ],
+)
+def test_a_bad_value_is_named(change, word):
+    with pytest.raises(BlueberryError, match=word):
+        replace(ModelConfig(), **change)
+
+
+def test_a_config_survives_json():
+    import json
+
+    start = TrainConfig(model=c.pocket(), target_loss=3.5)
+    assert c.from_dict(TrainConfig, json.loads(json.dumps(asdict(start)))) == start
+    with pytest.raises(BlueberryError, match="speed"):
+        c.from_dict(TrainConfig, {"speed": 3})
