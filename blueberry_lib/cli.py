@@ -1,8 +1,10 @@
 """The command line: ``python -m blueberry_lib COMMAND``; every flag comes from a dataclass."""
 
+import argparse
 import contextlib
 import io
 import json
+import os
 import re
 import signal
 import sys
@@ -64,8 +66,9 @@ class Train:
             folder = new_folder(RUNS, self.experiment_name, default)
         try:
             record = run(config, folder, resume=self.resume is not None)
-        except (Interrupted, KeyboardInterrupt):
-            print(f"\nTo go on: python -m blueberry_lib train --resume {folder}", file=sys.stderr)
+        except (Interrupted, KeyboardInterrupt, OSError):
+            if any(folder.glob("checkpoints/step-*")):
+                print(f"\nTo go on: python -m blueberry_lib train --resume {folder}", file=sys.stderr)
             raise
         print(f"\n{table(record)}\n")
         samples = folder / "samples.txt"
@@ -136,9 +139,10 @@ class SpeedrunCompare:
 class Speedrun:
     """Races on a fixed number of tokens, and their records."""
 
-    command: Annotated[SpeedrunRun, subcommand("run", prefix_name=False)] | Annotated[
-        SpeedrunCompare, subcommand("compare", prefix_name=False)
-    ]
+    command: (
+        Annotated[SpeedrunRun, subcommand("run", prefix_name=False)]
+        | Annotated[SpeedrunCompare, subcommand("compare", prefix_name=False)]
+    )
 
     def run(self) -> None:
         self.command.run()
@@ -169,20 +173,18 @@ class Sample:
 
     def run(self) -> None:
         from blueberry_lib.data.tokens import END_OF_TEXT
-        from blueberry_lib.generation import stream
+        from blueberry_lib.generation import stream, text_pieces
         from blueberry_lib.hardware import pick_device
-        from blueberry_lib.speedrun.run import encode_prompt, load_run
+        from blueberry_lib.speedrun.run import encode_prompt, load_run, run_tokenizer
 
         model, _ = load_run(self.folder, pick_device(self.device))
         tokenizer = run_tokenizer(self.folder, self.tokenizer, model.config.vocab_size)
         prompts = [encode_prompt(tokenizer, prompt) for prompt in self.prompt]
         room = model.config.context_length - max(map(len, prompts))
-        if room < 1:
-            raise BlueberryError(f"The prompt is longer than the model's context of {model.config.context_length} tokens.")
         steps = stream(
             model,
             prompts,
-            min(self.max_new_tokens, room),
+            min(self.max_new_tokens, max(room, 1)),
             temperature=self.temperature,
             top_k=self.top_k,
             top_p=self.top_p,
@@ -195,13 +197,8 @@ class Sample:
             print(("\n" + "─" * 72 + "\n").join(map("".join, zip(self.prompt, texts, strict=True))))
             return
         print(self.prompt[0], end="", flush=True)
-        ids, shown = [], ""
-        for (i,) in steps:
-            ids.append(i)
-            text = tokenizer.decode(ids)
-            if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # half of a character that spans tokens
-                print(text[len(shown) :], end="", flush=True)
-                shown = text
+        for piece in text_pieces(tokenizer, (i for (i,) in steps)):
+            print(piece, end="", flush=True)
         print()
 
 
@@ -251,37 +248,15 @@ class Doctor:
             print(line)
 
 
-def run_tokenizer(folder: Path, path: Path | None, vocab_size: int):
-    """The tokenizer at ``path``, else the run's own; it must fit the model."""
-    from blueberry_lib.data.tokens import load_tokenizer
-
-    chosen = path or folder / "tokenizer.json"
-    if not chosen.is_file():
-        raise BlueberryError(f"There is no {chosen}; name the tokenizer with --tokenizer PATH.")
-    tokenizer = load_tokenizer(chosen)
-    if path and tokenizer.get_vocab_size() != vocab_size:
-        raise BlueberryError(
-            f"{chosen} has {tokenizer.get_vocab_size()} entries and the model {vocab_size}: it is another tokenizer."
-        )
-    return tokenizer
-
-
-def flag(argv: list[str], name: str, default: str) -> str:
-    """The value of ``--name value`` or ``--name=value``, seen before the real parsing."""
-    for i, word in enumerate(argv):
-        if word == f"--{name}" and i + 1 < len(argv):
-            return argv[i + 1]
-        if word.startswith(f"--{name}="):
-            return word.partition("=")[2]
-    return default
-
-
 def parse(argv: list[str]):
     """The command as one of the dataclasses above. Raises BlueberryError, one line, for what it cannot take."""
-    start = get_recipe(flag(argv, "recipe", "best"), flag(argv, "track", "pocket")) if argv[:1] == ["train"] else None
+    chosen = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chosen.add_argument("--recipe", default="best")
+    chosen.add_argument("--track", default="pocket")
+    base = chosen.parse_known_args(argv if argv[:1] == ["train"] else [])[0]
     commands = (
         Annotated[Prepare, subcommand("prepare")]
-        | Annotated[Train, subcommand("train", default=Train(start or get_recipe("best", "pocket")))]
+        | Annotated[Train, subcommand("train", default=Train(get_recipe(base.recipe, base.track)))]
         | Annotated[Speedrun, subcommand("speedrun")]
         | Annotated[Sample, subcommand("sample")]
         | Annotated[Eval, subcommand("eval")]
@@ -306,16 +281,24 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 for a mistake the user can mend, 128 + n for signal n."""
     try:
         parse(sys.argv[1:] if argv is None else argv).run()
+        sys.stdout.flush()
         return 0
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        return 0
-    except (BlueberryError, OSError) as error:
-        text = " ".join(str(error).split())
-        print(f"error: {text}", file=sys.stderr)
-        return 2
+    except BlueberryError as error:
+        return _complain(str(error))
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        return _complain(f"{error.filename}: {error.strerror}. Rename what is there, or choose another place.")
+    except OSError as error:
+        with contextlib.suppress(OSError):  # what is still buffered for a full or closed stdout can go nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0 if isinstance(error, BrokenPipeError) else _complain(str(error))
     except Interrupted as stopped:
         print(f"{stopped}; saved.", file=sys.stderr)
         return 128 + stopped.signal_number
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _complain(text: str) -> int:
+    print("error: " + " ".join(text.split()), file=sys.stderr)
+    return 2

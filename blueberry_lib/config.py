@@ -207,9 +207,7 @@ def blueberry_151m() -> ModelConfig:
 
 def pocket() -> ModelConfig:
     """What two CPU cores train in about a minute: 1,246,592 parameters."""
-    return ModelConfig(
-        vocab_size=4_096, context_length=256, n_layers=4, d_model=128, n_heads=4, n_kv_heads=2, d_ff=512
-    )
+    return ModelConfig(vocab_size=4_096, context_length=256, n_layers=4, d_model=128, n_heads=4, n_kv_heads=2, d_ff=512)
 
 
 def from_dict(cls: type, values: dict[str, Any]) -> Any:

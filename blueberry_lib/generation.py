@@ -1,8 +1,9 @@
 """Sampling with a key-value cache: one token at a time, many prompts at once."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from blueberry_lib.config import BlueberryError
@@ -81,9 +82,7 @@ def stream(
                 return
 
 
-def generate(
-    model: Blueberry, prompts: Sequence[Sequence[int]], max_new_tokens: int, **settings
-) -> list[list[int]]:
+def generate(model: Blueberry, prompts: Sequence[Sequence[int]], max_new_tokens: int, **settings) -> list[list[int]]:
     """The new ids of each prompt, a stop token included; ``settings`` as for ``stream``."""
     new: list[list[int]] = [[] for _ in prompts]
     for ids in stream(model, prompts, max_new_tokens, **settings):
@@ -91,6 +90,18 @@ def generate(
             if i is not None:
                 row.append(i)
     return new
+
+
+def text_pieces(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
+    """Text as its tokens come, whole characters only: one may span several tokens."""
+    seen: list[int] = []
+    shown = ""
+    for i in ids:
+        seen.append(i)
+        text = tokenizer.decode(seen)
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
+            yield text[len(shown) :]
+            shown = text
 
 
 def _check(model, prompts, max_new_tokens, temperature, top_k, top_p) -> None:

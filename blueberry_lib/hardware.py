@@ -82,8 +82,7 @@ def fast_dtype(device: str, capability: tuple[int, int] | None = None) -> torch.
         return torch.bfloat16 if major >= 8 else torch.float16 if major == 7 else torch.float32
     if device == "cpu":
         has_bf16 = [
-            getattr(torch.cpu, probe, bool)()
-            for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+            getattr(torch.cpu, probe, bool)() for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         ]
         return torch.bfloat16 if any(has_bf16) else torch.float32
     return torch.float32

@@ -7,16 +7,13 @@ import torch
 
 from blueberry_lib.config import ModelConfig
 
-ROOT = Path(__file__).parent.parent
 torch.set_num_threads(1)  # the models here are too small to share out
 
 
 @pytest.fixture
 def tiny() -> ModelConfig:
     """A model that trains in milliseconds."""
-    return ModelConfig(
-        vocab_size=97, context_length=32, n_layers=2, d_model=32, n_heads=4, n_kv_heads=2, d_ff=64
-    )
+    return ModelConfig(vocab_size=97, context_length=32, n_layers=2, d_model=32, n_heads=4, n_kv_heads=2, d_ff=64)
 
 
 @pytest.fixture(autouse=True)
@@ -28,11 +25,10 @@ def private_folders(tmp_path_factory, monkeypatch):
     torch.manual_seed(0)
 
 
-@pytest.fixture
-def token_folder(tmp_path) -> Path:
+def write_tokens(parent: Path) -> Path:
     """Raw tokens as tokens:DIR takes them: documents of random length, each closed by a 0."""
     rng = np.random.default_rng(0)
-    folder = tmp_path / "tokens"
+    folder = parent / "tokens"
     folder.mkdir()
     for split, count in (("train", 20_000), ("val", 3_000)):
         stream = rng.integers(1, 97, count).astype("<u2")
@@ -41,6 +37,11 @@ def token_folder(tmp_path) -> Path:
         stream[:97] = np.arange(97)
         stream.tofile(folder / f"{split}.bin")
     return folder
+
+
+@pytest.fixture
+def token_folder(tmp_path) -> Path:
+    return write_tokens(tmp_path)
 
 
 @pytest.fixture

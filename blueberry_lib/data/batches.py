@@ -15,9 +15,7 @@ class TokenBatches:
     epoch has its own order, drawn from (seed, epoch).
     """
 
-    def __init__(
-        self, tokens: np.ndarray, batch_size: int, context: int, seed: int, device: str = "cpu"
-    ) -> None:
+    def __init__(self, tokens: np.ndarray, batch_size: int, context: int, seed: int, device: str = "cpu") -> None:
         self.windows = (len(tokens) - 1) // context
         if self.windows < 1:
             raise BlueberryError(

@@ -56,8 +56,8 @@ def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None) -> To
     """Documents → split → tokens → shards, once; later calls open what is there.
 
     ``spec`` is a corpus (see ``corpora.documents``) or ``tokens:DIR``; without ``tokenizer_path`` a
-    byte-level BPE of at most ``vocab_size`` entries is trained on the training documents. Raises BlueberryError for a corpus
-    that is empty or too small to split, and for damaged shards.
+    byte-level BPE of at most ``vocab_size`` entries is trained on the training documents. Raises BlueberryError
+    for a corpus that is empty or too small to split, and for damaged shards.
     """
     kind, _, argument = spec.partition(":")
     tokenizer = tokens.load_tokenizer(tokenizer_path) if tokenizer_path else None

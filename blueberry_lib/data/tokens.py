@@ -18,8 +18,9 @@ TELLING_LINE = 20  # shorter lines ("else:", "return None") say nothing about wh
 def split(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:
     """(train, validation), each in the order of a hash of its documents' text.
 
-    The hash sends a share of VALIDATION_SHARE to validation. Then the near-duplicates are brought together: as long as a
-    validation document shares more than half of its distinct telling lines with training, it joins training.
+    The hash sends a share of VALIDATION_SHARE to validation. Then the near-duplicates are brought together: as
+    long as a validation document shares more than half of its distinct telling lines with training, it joins
+    training.
     """
     digests = {d: hashlib.blake2b(d.text.encode(), digest_size=16).digest() for d in documents}
     ordered = sorted(documents, key=lambda d: (digests[d][:8], d.name))

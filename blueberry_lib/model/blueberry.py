@@ -39,9 +39,7 @@ class Blueberry(nn.Module):
         x = self.hidden(tokens, cache)
         if targets is None:
             return self.logits(x)
-        return chunked_cross_entropy(
-            x.flatten(0, 1), self.head_weight, targets.flatten(), self.config.soft_cap
-        )
+        return chunked_cross_entropy(x.flatten(0, 1), self.head_weight, targets.flatten(), self.config.soft_cap)
 
     def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
         """The residual stream after the last norm, (B, T, d_model): what the head reads."""

@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-
 def rows_at_once(vocab_size: int, device: torch.device) -> int:
     """Rows of logits in one chunk: 8 MiB of float32 stay in a CPU's cache; a GPU wants more to do at once."""
     entries = 2**21 if device.type == "cpu" else 2**27

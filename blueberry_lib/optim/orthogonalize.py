@@ -27,9 +27,9 @@ _OPTIMAL: tuple[Coefficients, ...] = (
     (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
     (1.875, -1.25, 0.375),
 )
-POLAR_EXPRESS: tuple[Coefficients, ...] = tuple(
-    (a / 1.01, b / 1.01**3, c / 1.01**5) for a, b, c in _OPTIMAL[:-1]
-) + (_OPTIMAL[-1],)
+POLAR_EXPRESS: tuple[Coefficients, ...] = tuple((a / 1.01, b / 1.01**3, c / 1.01**5) for a, b, c in _OPTIMAL[:-1]) + (
+    _OPTIMAL[-1],
+)
 
 
 def _iterate(g: Tensor, coefficients: Sequence[Coefficients], margin: float, dtype: torch.dtype | None) -> Tensor:

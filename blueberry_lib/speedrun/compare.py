@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from blueberry_lib.speedrun.records import compare, read_record
 from blueberry_lib.speedrun.recipes import get_recipe
+from blueberry_lib.speedrun.records import compare, read_record
 from blueberry_lib.speedrun.run import load_config, run
 
 BUDGET_STEPS = 32  # budgets are tried in this many parts of the track's tokens
@@ -19,9 +19,7 @@ def run_once(folder: Path, recipe: str, track: str, seed: int, parts: int, devic
     if (target / "record.json").exists():
         return read_record(target / "record.json")
     config = get_recipe(recipe, track)
-    config = replace(
-        config, seed=seed, device=device, train_tokens=config.train_tokens * parts // BUDGET_STEPS
-    )
+    config = replace(config, seed=seed, device=device, train_tokens=config.train_tokens * parts // BUDGET_STEPS)
     started = any((target / "checkpoints").glob("step-*"))
     target.mkdir(parents=True, exist_ok=True)
     say(f"\n{target.name}")

@@ -128,7 +128,9 @@ def compare(a: list[dict], b: list[dict]) -> dict:
     from scipy.stats import ttest_ind
 
     for key in ("track", "data_sha256", "hardware"):
-        found = {json.dumps(record[key], sort_keys=True) if key != "hardware" else record[key]["name"] for record in a + b}
+        found = {
+            json.dumps(record[key], sort_keys=True) if key != "hardware" else record[key]["name"] for record in a + b
+        }
         if len(found) > 1:
             raise BlueberryError(f"These records cannot be compared: their {key} differ: {', '.join(sorted(found))}.")
     if min(len(a), len(b)) < 2:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from blueberry_lib.config import BlueberryError, TrainConfig, from_dict
 from blueberry_lib.data.batches import TokenBatches
 from blueberry_lib.data.shards import TokenData, prepare
-from blueberry_lib.data.tokens import END_OF_TEXT, bytes_per_token
+from blueberry_lib.data.tokens import END_OF_TEXT, bytes_per_token, load_tokenizer
 from blueberry_lib.generation import generate
 from blueberry_lib.hardware import detect, keep_freed_memory
 from blueberry_lib.model import Blueberry
@@ -66,6 +66,19 @@ def load_run(folder: Path, device: str = "cpu") -> tuple[Blueberry, TrainConfig]
     return model.to(device).eval(), config
 
 
+def run_tokenizer(folder: Path, path: Path | None, vocab_size: int) -> Tokenizer:
+    """The tokenizer at ``path``, which must fit the model, else the run's own."""
+    chosen = path or folder / "tokenizer.json"
+    if not chosen.is_file():
+        raise BlueberryError(f"There is no {chosen}; name the tokenizer with --tokenizer PATH.")
+    tokenizer = load_tokenizer(chosen)
+    if path and tokenizer.get_vocab_size() != vocab_size:
+        raise BlueberryError(
+            f"{chosen} has {tokenizer.get_vocab_size()} entries and the model {vocab_size}: it is another tokenizer."
+        )
+    return tokenizer
+
+
 def check_vocabulary(config: TrainConfig, data: TokenData) -> None:
     if config.model.vocab_size != data.vocab_size:
         raise BlueberryError(
@@ -101,9 +114,7 @@ def run(
     params = sum(p.numel() for p in model.parameters())
     if config.compile == "yes" or (config.compile == "auto" and hardware.device == "cuda"):
         model.hidden = torch.compile(model.hidden, dynamic=False)
-    batches = TokenBatches(
-        data.train, config.batch_size, config.model.context_length, config.seed, hardware.device
-    )
+    batches = TokenBatches(data.train, config.batch_size, config.model.context_length, config.seed, hardware.device)
     checkpoints = Checkpoints(folder / "checkpoints")
     step = checkpoints.latest_step() if resume else None
     log = Log(folder / "log.jsonl", step)

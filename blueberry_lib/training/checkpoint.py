@@ -5,7 +5,6 @@ import json
 import shutil
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -31,9 +30,7 @@ class Checkpoints:
     def all(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"))
 
-    def save(
-        self, step: int, model: nn.Module, optimizers: list[Optimizer], state: dict, device: str
-    ) -> None:
+    def save(self, step: int, model: nn.Module, optimizers: list[Optimizer], state: dict, device: str) -> None:
         """Write model, optimizers, random generators and ``state``, which must be JSON."""
         building = self.folder / f".building-{step:08d}"
         shutil.rmtree(building, ignore_errors=True)
@@ -64,7 +61,9 @@ class Checkpoints:
     def latest(self) -> Path:
         found = self.all()
         if not found:
-            raise BlueberryError(f"No checkpoint in {self.folder}: the run stopped before its first one. Start it anew.")
+            raise BlueberryError(
+                f"No checkpoint in {self.folder}: the run stopped before its first one. Start it anew."
+            )
         return found[-1]
 
     def latest_step(self) -> int:
@@ -145,4 +144,3 @@ def _restore_optimizers(optimizers: list[Optimizer], tensors: dict[str, Tensor],
                 parameter, _, name = rest.partition(".")
                 state.setdefault(int(parameter), {})[name] = value
         optimizer.load_state_dict({"state": state, "param_groups": groups[i]})
-

@@ -203,6 +203,7 @@ def fit(
                 log.write(**entry)
 
     model.train()
+
     def target_reached() -> bool:
         full = len(result.recent) == window
         return config.target_loss is not None and full and result.train_loss <= config.target_loss

@@ -13,7 +13,7 @@ def test_stdlib_holds_the_librarys_source_and_no_tests_or_tables():
     found = {document.name: document.text for document in corpora.documents("stdlib")}
     root = Path(sysconfig.get_paths()["stdlib"])
     assert found["json/decoder.py"] == (root / "json" / "decoder.py").read_text(encoding="utf-8")
-    assert 400 < len(found) and 8e6 < sum(map(len, found.values())) < 15e6
+    assert len(found) > 400 and 8e6 < sum(map(len, found.values())) < 15e6
     for name in found:
         assert not {"test", "tests", "encodings", "site-packages"} & set(name.split("/")), name
         assert "_sysconfigdata" not in name
@@ -27,9 +27,9 @@ def test_docs_holds_docstrings_of_python_and_c_functions():
     for package in ("sklearn", "matplotlib"):
         pytest.importorskip(package)
     found = {document.name: document.text for document in corpora.documents("docs")}
-    assert "Applies a softmax function." in found["torch/nn/functional.py"]
+    assert "Return a new array of given shape and type, filled with ones." in found["numpy/_core/numeric.py"]
     assert "Computes the element-wise logical AND" in found["torch/_torch_docs.py"]  # C functions
-    assert "_verify_batch_size" not in found["torch/nn/functional.py"]  # code
+    assert "def ones(" not in found["numpy/_core/numeric.py"]
     assert {name.split("/")[0] for name in found} == {"torch", "numpy", "sklearn", "matplotlib"}
     assert 5e6 < sum(map(len, found.values())) < 20e6
 

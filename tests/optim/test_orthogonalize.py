@@ -36,7 +36,7 @@ def test_singular_values_end_in_band_and_vectors_stay(shape, scale):
 def test_polar_express_converges_to_the_polar_factor():
     g = matrix(48, 96)
     errors = [(polar_express(g, steps) - polar_factor(g)).norm().item() for steps in (3, 5, 8, 12)]
-    assert errors[0] > errors[1] > errors[2] > errors[3] and errors[3] < 1e-6
+    assert errors[0] > errors[1] > errors[2] and max(errors[2:]) < 1e-12
 
 
 def test_a_rank_deficient_matrix_keeps_its_null_space():

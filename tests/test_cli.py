@@ -1,0 +1,223 @@
+"""The command line: its main paths, and one clear line with exit code 2 for everything that can go wrong."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from blueberry_lib.data import tokens
+from blueberry_lib.data.corpora import Document
+from blueberry_lib.speedrun import run as run_module
+from blueberry_lib.training.log import Log
+
+pytest.importorskip("tyro")
+from blueberry_lib.cli import main
+
+TINY = (
+    "--model.vocab-size 97 --model.context-length 32 --model.n-layers 2 --model.d-model 32 --model.n-heads 4 "
+    "--model.n-kv-heads 2 --model.d-ff 64 --batch-size 4 --validation-tokens 960 --train-tokens 2560 --device cpu"
+).split()
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(folder, *more):
+    return main(["train", "--data", f"tokens:{folder}", *TINY, *more])
+
+
+def complaint(capsys, word):
+    """Assert that the last command said one line, with ``word`` in it."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and word in lines[0], lines
+    return lines[0]
+
+
+def test_train_writes_a_record_with_everything_in_it(here, token_folder, capsys):
+    assert train(token_folder, "--experiment-name", "one", "--eval-every", "7") == 0
+    record = json.loads((here / "runs/one/record.json").read_text())
+    assert record["params"] == record["config"]["model"]["vocab_size"] * 32 + 2 * 7_248 + 32
+    assert record["tokens"] == 2560 and record["steps"] == 20 and record["seed"] == 0
+    assert 0 < record["val_loss"] < 10 and 0 <= record["val_accuracy"] <= 1
+    assert record["active_seconds"] > 0 and record["setup_seconds"] > 0 and record["eval_seconds"] > 0
+    assert record["tokens_per_second"] == pytest.approx(2560 / record["active_seconds"])
+    assert record["dollars"] > 0 and 0 < record["utilisation"] < 1
+    assert record["bits_per_byte"] is None and record["official"] is False
+    assert {"hardware", "versions", "data_sha256", "source_sha256"} <= record.keys()
+    assert [e["tokens"] for e in record["curve"] if "val_loss" in e] == [7 * 128, 14 * 128, 2560]
+    lines = (here / "runs/one/log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [7, 10, 14, 20, 20]
+    assert (here / "runs/one/loss.png").stat().st_size > 10_000
+    assert "validation loss" in capsys.readouterr().out
+
+
+def test_text_becomes_a_model_that_samples_and_evaluates(here, capsys):
+    (here / "texts").mkdir()
+    for i in range(40):
+        lines = "\n".join(f"the blueberry number {i} grows on line {j}" for j in range(20))
+        (here / "texts" / f"{i}.txt").write_text(lines)
+    options = [*TINY[2:], "--model.vocab-size", "300"]
+    assert main(["train", "--data", "text:texts/*.txt", *options, "--experiment-name", "t"]) == 0
+    record = json.loads((here / "runs/t/record.json").read_text())
+    assert record["bits_per_byte"] > 0
+    assert len((here / "runs/t/samples.txt").read_text().split("─" * 72)) == 2
+    capsys.readouterr()
+    sample = ["sample", "runs/t", "--prompt", "the blue", "--max-new-tokens", "10", "--seed", "1"]
+    assert main(sample) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("the blue") and len(text) > 10
+    assert main(sample) == 0 and capsys.readouterr().out == text
+    assert main(["sample", "runs/t", "--prompt", "the", "berry", "--max-new-tokens", "5"]) == 0
+    assert "─" * 72 in capsys.readouterr().out
+    assert main(["eval", "runs/t", "--device", "cpu"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["loss"] == pytest.approx(record["val_loss"], rel=1e-6)
+    assert main(["prepare", "text:texts/*.txt", "--vocab-size", "300"]) == 0
+    assert '"source": "text:texts/*.txt"' in capsys.readouterr().out
+
+
+def test_runs_are_never_overwritten(here, token_folder, capsys):
+    assert train(token_folder) == train(token_folder) == 0
+    assert sorted(p.name for p in (here / "runs").iterdir()) == ["pocket-best-seed0", "pocket-best-seed0-2"]
+    assert train(token_folder, "--experiment-name", "pocket-best-seed0") == 2
+    assert "--resume runs/pocket-best-seed0" in complaint(capsys, "already exists")
+
+
+def test_the_recipe_gives_the_defaults(here, token_folder):
+    assert train(token_folder, "--recipe", "r4", "--experiment-name", "r4", "--optimizer.muon-lr", "0.01") == 0
+    config = json.loads((here / "runs/r4/config.json").read_text())
+    assert config["optimizer"]["muon_lr"] == 0.01 and config["schedule"]["first_step_zero"] is True
+    assert config["recipe"] == "r4" and config["optimizer"]["betas"] == [0.9, 0.999]
+
+
+@pytest.mark.parametrize(
+    "command", ["", "prepare", "train", "speedrun", "speedrun run", "speedrun compare", "sample", "eval", "doctor"]
+)
+def test_help_explains_every_option(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--help"])
+    assert stop.value.code in (0, None)
+    text = capsys.readouterr().out
+    assert "usage: python -m blueberry_lib" in text and len(text) > 200
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--learning-rate", "3"], "--learning-rate"),
+        (["--seed", "x"], "--seed"),
+        (["--model.d-model", "33"], "d_model 33"),
+        (["--schedule.decay", "1.5"], "decay is 1.5"),
+        (["--optimizer.muon-lr", "-1"], "muon_lr is -1"),
+        (["--precision", "float64"], "--precision"),
+        (["--recipe", "r99"], "Unknown recipe"),
+        (["--track", "9M"], "Unknown track"),
+        (["--data", "novels"], "Unknown corpus"),
+        (["--validation-tokens", "100"], "multiple"),
+        (["--validation-tokens", "9600"], "3000 validation tokens"),
+        (["--model.context-length", "32000", "--validation-tokens", "32000"], "fewer than one context"),
+        (["--model.vocab-size", "96"], "vocabulary of 97 and the model one of 96"),
+        (["--resume", "nowhere"], "no config.json"),
+        (["--tokenizer", "nowhere.json"], "nowhere.json"),
+        (["--optimizer.muon-lr", "1e38"], "Lower the learning rates"),
+    ],
+)
+def test_a_bad_option_is_one_clear_line(here, token_folder, capsys, options, word):
+    assert train(token_folder, *options) == 2
+    complaint(capsys, word)
+
+
+def test_bad_corpora_are_one_clear_line(here, capsys):
+    (here / "empty.txt").write_text("")
+    (here / "latin.txt").write_bytes(b"caf\xe9")
+    for pattern, word in (("empty.txt", "empty"), ("latin.txt", "not UTF-8"), ("none.txt", "No file")):
+        assert main(["train", "--data", f"text:{pattern}"]) == 2
+        complaint(capsys, word)
+
+
+def test_a_truncated_shard_is_one_clear_line(here, token_folder, capsys, monkeypatch):
+    monkeypatch.setenv("BLUEBERRY_CACHE", str(here / "cache"))
+    assert train(token_folder) == 0
+    (shard,) = (here / "cache").glob("tokens-*/train-00000.bin")
+    shard.write_bytes(shard.read_bytes()[:-7])
+    capsys.readouterr()
+    assert train(token_folder) == 2
+    complaint(capsys, "train-00000.bin is damaged")
+
+
+def test_a_damaged_or_foreign_checkpoint_is_one_clear_line(here, token_folder, capsys):
+    assert train(token_folder, "--experiment-name", "a") == 0
+    assert train(token_folder, "--experiment-name", "b", "--model.d-ff", "96") == 0
+    for name in ("a", "b"):
+        (checkpoint,) = (here / "runs" / name / "checkpoints").glob("step-*")
+    capsys.readouterr()
+    (here / "runs/a/config.json").write_text((here / "runs/b/config.json").read_text())
+    assert main(["eval", "runs/a", "--device", "cpu"]) == 2
+    complaint(capsys, "belongs to another model")
+    weights = checkpoint / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    for command in (["train", "--resume", "runs/b"], ["sample", "runs/b"], ["eval", "runs/b", "--device", "cpu"]):
+        assert main(command) == 2
+        complaint(capsys, "model.safetensors is damaged" if command[0] != "sample" else "model.safetensors")
+    assert (here / "runs/b/record.json").exists()
+
+
+def test_another_tokenizer_is_one_clear_line(here, token_folder, capsys):
+    assert train(token_folder, "--experiment-name", "a") == 0
+    other = tokens.train_tokenizer([Document("a", "some text")], 260)
+    (here / "other.json").write_text(other.to_str())
+    capsys.readouterr()
+    assert main(["sample", "runs/a"]) == 2
+    complaint(capsys, "--tokenizer PATH")
+    assert main(["sample", "runs/a", "--tokenizer", "other.json"]) == 2
+    complaint(capsys, "another tokenizer")
+    (here / "no.json").write_text("{}")
+    assert main(["sample", "runs/a", "--tokenizer", "no.json"]) == 2
+    complaint(capsys, "not a tokenizer.json")
+
+
+def test_a_file_where_a_folder_should_be_is_one_clear_line(here, token_folder, capsys, monkeypatch):
+    (here / "runs").write_text("a file")
+    assert train(token_folder) == 2
+    complaint(capsys, "runs: File exists. Rename")
+    (here / "cache").write_text("a file")
+    monkeypatch.setenv("BLUEBERRY_CACHE", str(here / "cache"))
+    assert main(["prepare", f"tokens:{token_folder}"]) == 2
+    complaint(capsys, "cache")
+    assert main(["prepare", "tokens:runs"]) == 2
+    complaint(capsys, "tokens:DIR expects")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
+def test_a_full_disk_is_one_clear_line_and_loses_no_checkpoint(here, token_folder, capsys, monkeypatch):
+    assert train(token_folder, "--experiment-name", "a", "--train-tokens", "1280") == 0
+    config = json.loads((here / "runs/a/config.json").read_text())
+    (here / "runs/a/config.json").write_text(json.dumps({**config, "train_tokens": 2560}))
+    monkeypatch.setattr(run_module, "Log", lambda path, step: Log("/dev/full"))
+    capsys.readouterr()
+    assert main(["train", "--resume", "runs/a"]) == 2
+    complaint(capsys, "No space left on device")
+    monkeypatch.setattr(run_module, "Log", Log)
+    assert main(["train", "--resume", "runs/a"]) == 0
+    assert json.loads((here / "runs/a/record.json").read_text())["steps"] == 20
+    command = [sys.executable, "-m", "blueberry_lib", "eval", "runs/a", "--device", "cpu"]
+    with open("/dev/full", "wb", buffering=0) as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and done.stderr == "error: [Errno 28] No space left on device\n"
+
+
+def test_a_longer_budget_goes_on_from_a_finished_run(here, token_folder):
+    """What the full-disk test relies on: the same stream, schedule aside, is continued, not restarted."""
+    assert train(token_folder, "--experiment-name", "a") == 0
+    before = json.loads((here / "runs/a/record.json").read_text())
+    assert main(["train", "--resume", "runs/a"]) == 0
+    after = json.loads((here / "runs/a/record.json").read_text())
+    assert after["val_loss"] == before["val_loss"] and after["steps"] == before["steps"]
+    assert np.isclose(after["active_seconds"], before["active_seconds"], atol=0.05)

@@ -1,0 +1,91 @@
+"""A run killed at random moments and resumed ends with the very weights of one that was left alone."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+pytest.importorskip("tyro")
+from conftest import write_tokens
+from test_cli import TINY
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+STEPS = 900
+OPTIONS = [*TINY, "--train-tokens", str(128 * STEPS), "--checkpoint-every", "3"]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "blueberry_lib", "train", *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+
+
+def lines(run: Path) -> int:
+    log = run / "log.jsonl"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def wait_for_steps(process: subprocess.Popen, run: Path) -> None:
+    """Until the log grows beyond what it was when the process had trimmed it."""
+    before = lines(run)
+    while lines(run) <= before and process.poll() is None:
+        time.sleep(0.005)
+        before = min(before, lines(run))
+
+
+def final_weights(run: Path) -> dict:
+    return load_file(run / "checkpoints" / f"step-{STEPS:08d}" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The final weights of the uninterrupted run, and its data."""
+    folder = tmp_path_factory.mktemp("whole")
+    data = f"tokens:{write_tokens(folder)}"
+    process = start(folder, "--data", data, *OPTIONS, "--experiment-name", "whole")
+    assert process.wait() == 0, process.stderr.read()
+    return final_weights(folder / "runs/whole"), data
+
+
+def test_ten_kills_change_nothing(tmp_path, whole):
+    expected, data = whole
+    rng = random.Random(0)
+    run = tmp_path / "runs/killed"
+    process = start(tmp_path, "--data", data, *OPTIONS, "--experiment-name", "killed")
+    for _ in range(10):
+        wait_for_steps(process, run)
+        time.sleep(rng.uniform(0, 0.3))
+        assert process.poll() is None, "the run ended before it could be killed: give it more steps"
+        process.kill()
+        process.wait()
+        process = start(tmp_path, "--resume", "runs/killed")
+    assert process.wait() == 0, process.stderr.read()
+    resumed = final_weights(run)
+    assert resumed.keys() == expected.keys()
+    assert all(resumed[name].equal(expected[name]) for name in expected)
+    assert not list((run / "checkpoints").glob(".building-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path, whole, number):
+    expected, data = whole
+    run = tmp_path / "runs/stopped"
+    process = start(tmp_path, "--data", data, *OPTIONS, "--experiment-name", "stopped")
+    wait_for_steps(process, run)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == 128 + number
+    assert f"stopped by {number.name} after step" in errors
+    (command,) = [line for line in errors.splitlines() if line.startswith("To go on: ")]
+    assert command == "To go on: python -m blueberry_lib train --resume runs/stopped"
+    process = start(tmp_path, "--resume", "runs/stopped")
+    assert process.wait() == 0, process.stderr.read()
+    assert all(final_weights(run)[name].equal(expected[name]) for name in expected)
