@@ -1,5 +1,8 @@
 # make speedrun   train a language model on this machine, in a few minutes
 # make test       run every test
+# make lab        open the notebooks in JupyterLab
+# make book       build the book into _build/html
+# make notebooks  execute again the notebooks that changed
 # Each makes the environment it needs in .venv, once. PYTHON=... chooses the Python (3.11 to 3.13).
 
 VENV := .venv
@@ -8,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 OK := import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python,$(shell $(p) -c '$(OK)' 2>/dev/null && echo $(p))))
 
-.PHONY: speedrun test
+.PHONY: help speedrun test lab book notebooks
 .DEFAULT_GOAL := help
 
 help:
@@ -27,3 +30,13 @@ speedrun: $(INSTALLED)
 
 test: $(INSTALLED)
 	@$(BIN)/python -m pytest
+
+lab: $(INSTALLED)
+	@$(BIN)/python -m jupyterlab notebooks
+
+book: $(INSTALLED)
+	@$(BIN)/jupyter-book build . --path-output . -W -n --keep-going --quiet
+	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+notebooks: $(INSTALLED)
+	@$(BIN)/python book/tools/notebooks.py run

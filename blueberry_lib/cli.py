@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
@@ -27,16 +28,18 @@ class Prepare:
     """Turn a corpus into token shards with a manifest; a corpus prepared before is only verified."""
 
     data: Positional[str] = "stdlib"
-    """stdlib, docs, text:GLOB or tokens:DIR."""
+    """stdlib, docs, text:GLOB or tokens:DIR; from the Hub blueberry, smollm-mix or hub:NAME[:CONFIG:SPLIT:COLUMN]."""
     vocab_size: int = 4_096
     """Entries of the tokenizer that is trained on the corpus."""
     tokenizer: str | None = None
     """A tokenizer.json to use instead."""
+    train_tokens: int = 20_000_000
+    """Training tokens that a corpus of the Hub should hold (it comes in blocks of about 40 million)."""
 
     def run(self) -> None:
         from blueberry_lib.data.shards import prepare
 
-        data = prepare(self.data, self.vocab_size, self.tokenizer)
+        data = prepare(self.data, self.vocab_size, self.tokenizer, self.train_tokens)
         print(f"{data.folder}\n{json.dumps(data.manifest, indent=2)}")
 
 
@@ -139,10 +142,9 @@ class SpeedrunCompare:
 class Speedrun:
     """Races on a fixed number of tokens, and their records."""
 
-    command: (
-        Annotated[SpeedrunRun, subcommand("run", prefix_name=False)]
-        | Annotated[SpeedrunCompare, subcommand("compare", prefix_name=False)]
-    )
+    command: Annotated[
+        Annotated[SpeedrunRun, subcommand("run")] | Annotated[SpeedrunCompare, subcommand("compare")], arg(name="")
+    ]
 
     def run(self) -> None:
         self.command.run()
@@ -224,12 +226,11 @@ class Eval:
 
         hardware = detect(self.device)
         model, config = load_run(self.folder, hardware.device)
-        changes = {"data": self.data, "tokenizer": self.tokenizer, "validation_tokens": self.validation_tokens}
-        config = replace(config, **{name: value for name, value in changes.items() if value is not None})
         own = self.folder / "tokenizer.json"
-        if self.data and not self.tokenizer and own.exists():
-            config = replace(config, tokenizer=str(own))
-        data = prepare(config.data, config.model.vocab_size, config.tokenizer)
+        tokenizer = self.tokenizer or (str(own) if self.data and own.exists() else None)
+        changes = {"data": self.data, "tokenizer": tokenizer, "validation_tokens": self.validation_tokens}
+        config = replace(config, **{name: value for name, value in changes.items() if value is not None})
+        data = prepare(config.data, config.model.vocab_size, config.tokenizer, config.train_tokens)
         check_vocabulary(config, data)
         print(json.dumps(evaluator(config, data, hardware.device, hardware.compute_dtype)(model), indent=1))
 
@@ -244,8 +245,7 @@ class Doctor:
     def run(self) -> None:
         from blueberry_lib.doctor import report
 
-        for line in report(self.device):
-            print(line)
+        print(*report(self.device), sep="\n")
 
 
 def parse(argv: list[str]):
@@ -265,16 +265,14 @@ def parse(argv: list[str]):
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                commands, prog="python -m blueberry_lib", args=argv,
-                description="Blueberry: train a small language model. See each command's --help.",
-            )  # fmt: skip
+            about = "Blueberry: train a small language model. See each command's --help."
+            return tyro.cli(commands, prog="python -m blueberry_lib", args=argv, description=about)
     except SystemExit as stop:
         if not stop.code:
             raise
         lines = [line.strip("│ ") for line in complaint.getvalue().splitlines() if line.startswith("│")]
-        text = " ".join(line for line in lines if not re.fullmatch("─*", line))
-        raise BlueberryError(text or complaint.getvalue().strip()) from None
+        first = itertools.takewhile(lambda line: not re.fullmatch("─+", line), lines)
+        raise BlueberryError(" ".join(first) + " See --help.") from None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -292,13 +290,11 @@ def main(argv: list[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0 if isinstance(error, BrokenPipeError) else _complain(str(error))
     except Interrupted as stopped:
-        print(f"{stopped}; saved.", file=sys.stderr)
-        return 128 + stopped.signal_number
+        return _complain(f"{stopped}; saved.", 128 + stopped.signal_number)
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 128 + signal.SIGINT
+        return _complain("stopped.", 128 + signal.SIGINT)
 
 
-def _complain(text: str) -> int:
-    print("error: " + " ".join(text.split()), file=sys.stderr)
-    return 2
+def _complain(text: str, code: int = 2) -> int:
+    print(("error: " if code == 2 else "") + " ".join(text.split()), file=sys.stderr)
+    return code

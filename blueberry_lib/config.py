@@ -32,9 +32,13 @@ class ModelConfig:
     n_kv_heads: int = 4
     """Key and value heads; n_heads / n_kv_heads query heads share one (grouped-query attention)."""
     d_ff: int = 2_048
-    """Hidden width of the feed-forward layer."""
+    """Hidden width of the feed-forward layer, or of one expert."""
     feed_forward: Literal["relu2", "swiglu"] = "relu2"
     """Squared ReLU (two matrices) or SwiGLU (three)."""
+    n_experts: int = 0
+    """Feed-forward layers in a block, of which a router chooses for each token; 0: one, and no router."""
+    experts_per_token: int = 2
+    """Experts that each token uses, where there are any; with 1 the router would not learn."""
     tied: bool = True
     """Whether the output head is the embedding matrix."""
     embedding: Literal["scaled", "plain", "normed"] = "scaled"
@@ -60,6 +64,11 @@ class ModelConfig:
             self.n_heads % self.n_kv_heads == 0,
             f"n_heads {self.n_heads} must be a multiple of n_kv_heads {self.n_kv_heads}.",
         )
+        _require(self.n_experts >= 0, f"n_experts is {self.n_experts}; it must be 0 (no experts) or positive.")
+        _require(
+            self.n_experts == 0 or 1 <= self.experts_per_token <= self.n_experts,
+            f"experts_per_token is {self.experts_per_token}; it must lie between 1 and n_experts, {self.n_experts}.",
+        )
         _require(self.soft_cap >= 0, f"soft_cap is {self.soft_cap}; it must be 0 (off) or positive.")
 
     @property
@@ -67,18 +76,27 @@ class ModelConfig:
         return self.d_model // self.n_heads
 
     @property
+    def expert_params(self) -> int:
+        """Entries of one feed-forward layer, or of one expert."""
+        return (3 if self.feed_forward == "swiglu" else 2) * self.d_model * self.d_ff
+
+    @property
     def matrix_params(self) -> int:
-        """Entries of the matrices every token is multiplied by, the output head among them."""
+        """Entries of the matrices a token is multiplied by, the output head among them; of the experts, those that
+        it uses."""
         attention = 2 * self.d_model**2 + 2 * self.d_model * self.n_kv_heads * self.head_dim
-        feed_forward = (3 if self.feed_forward == "swiglu" else 2) * self.d_model * self.d_ff
+        used = self.experts_per_token if self.n_experts else 1
+        feed_forward = used * self.expert_params + self.n_experts * self.d_model  # experts and router
         return self.n_layers * (attention + feed_forward) + self.vocab_size * self.d_model
 
     @property
     def n_params(self) -> int:
+        """Trained numbers, used by every token or not."""
+        unused = self.n_layers * (self.n_experts - self.experts_per_token) * self.expert_params if self.n_experts else 0
         gains = self.n_layers * (2 * self.d_model + 2 * self.head_dim) + self.d_model
         value_shares = self.n_layers - 1 if self.value_residual else 0
         untied = 0 if self.tied else self.vocab_size * self.d_model
-        return self.matrix_params + gains + value_shares + untied
+        return self.matrix_params + unused + gains + value_shares + untied
 
     def flops_per_token(self, context_length: int | None = None) -> int:
         """Floating-point operations to train on one token: 2 per matrix entry forward, 4 backward,
@@ -150,7 +168,8 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     data: str = "stdlib"
-    """Corpus: stdlib, docs, text:GLOB or tokens:DIR."""
+    """Corpus: stdlib, docs, text:GLOB or tokens:DIR; from the Hub blueberry, blueberry:40M, smollm-mix or
+    hub:NAME[:CONFIG[:SPLIT[:COLUMN]]]."""
     tokenizer: str | None = None
     """Path of a tokenizer.json; unset: a byte-level BPE is trained on the corpus."""
     train_tokens: int = 2**20

@@ -13,7 +13,7 @@ from blueberry_lib.speedrun import run as run_module
 from blueberry_lib.training.log import Log
 
 pytest.importorskip("tyro")
-from blueberry_lib.cli import main
+from blueberry_lib.cli import main, parse
 
 TINY = (
     "--model.vocab-size 97 --model.context-length 32 --model.n-layers 2 --model.d-model 32 --model.n-heads 4 "
@@ -104,6 +104,12 @@ def test_help_explains_every_option(command, capsys):
     assert stop.value.code in (0, None)
     text = capsys.readouterr().out
     assert "usage: python -m blueberry_lib" in text and len(text) > 200
+
+
+def test_the_documented_speedrun_commands_are_understood():
+    assert parse(["speedrun", "run", "--recipe", "best", "--track", "pocket", "--seed", "3"]).command.seed == 3
+    command = parse("speedrun compare r4 best --seeds 5 --output book/records/x.json".split()).command
+    assert (command.a, command.b, command.seeds, command.output.name) == ("r4", "best", 5, "x.json")
 
 
 @pytest.mark.parametrize(

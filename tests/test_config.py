@@ -54,6 +54,8 @@ def test_88m_needs_the_flops_of_the_speedrun_notes():
         ({"n_kv_heads": 3}, "multiple"),
         ({"n_layers": 0}, "n_layers"),
         ({"soft_cap": -1.0}, "soft_cap"),
+        ({"n_experts": -1}, "n_experts"),
+        ({"n_experts": 4, "experts_per_token": 5}, "experts_per_token"),
     ],
 )
 def test_a_bad_value_is_named(change, word):

@@ -1,4 +1,4 @@
-"""Where text comes from. A corpus is an iterator over documents, in a fixed order."""
+"""Where text comes from. A corpus is an iterator over documents, in a fixed order. (Those of the Hub: hub.py.)"""
 
 import ast
 import glob
@@ -21,11 +21,16 @@ DOCUMENTED_PACKAGES = {"torch": "torch", "numpy": "numpy", "sklearn": "scikit-le
 LONG_TEXT = 65_536  # characters beyond which a text file is cut into documents, at blank lines …
 PIECE = 16_384  # … of about this many characters each
 
+OFFLINE = "stdlib, docs, text:GLOB or tokens:DIR"  # the corpora that need no network
+
 LICENSES = {
     "stdlib": "PSF-2.0",
     "docs": "BSD-3-Clause (torch, numpy, scikit-learn), PSF-based (matplotlib)",
     "text": "the user's own files",
     "tokens": "see the source",
+    "blueberry": "ODC-By-1.0 (FineWeb-Edu), Apache-2.0 (Cosmopedia)",
+    "smollm-mix": "ODC-By-1.0 (FineWeb-Edu), Apache-2.0 (Cosmopedia)",
+    "hub": "see the dataset's page",
 }
 
 
@@ -119,7 +124,9 @@ def documents(spec: str) -> list[Document]:
     elif kind == "text" and argument:
         found = text(argument)
     else:
-        raise BlueberryError(f"Unknown corpus {spec!r}; expected stdlib, docs, text:GLOB or tokens:DIR.")
+        raise BlueberryError(
+            f"Unknown corpus {spec!r}; expected {OFFLINE}, or from the Hub blueberry, smollm-mix or hub:NAME."
+        )
     kept = [document for document in found if document.text.strip()]
     if not kept:
         raise BlueberryError(f"The corpus {spec!r} is empty: nothing but white space in it.")

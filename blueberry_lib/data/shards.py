@@ -6,14 +6,14 @@ import lzma
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.data import corpora, tokens
+from blueberry_lib.data import corpora, hub, tokens
 
 SHARD_TOKENS = 2**26  # 128 MiB
 SPLITS = ("train", "val")
@@ -52,12 +52,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("BLUEBERRY_CACHE") or Path.home() / ".cache" / "blueberry")
 
 
-def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None) -> TokenData:
+def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None, train_tokens: int = 2**20) -> TokenData:
     """Documents → split → tokens → shards, once; later calls open what is there.
 
-    ``spec`` is a corpus (see ``corpora.documents``) or ``tokens:DIR``; without ``tokenizer_path`` a
-    byte-level BPE of at most ``vocab_size`` entries is trained on the training documents. Raises BlueberryError
-    for a corpus that is empty or too small to split, and for damaged shards.
+    ``spec`` is a corpus (see ``corpora.documents`` and ``hub``) or ``tokens:DIR``; without ``tokenizer_path`` a
+    byte-level BPE of at most ``vocab_size`` entries is trained on the training documents, but for ``blueberry`` and
+    ``smollm-mix``, whose tokenizer is SmolLM2's. A corpus of the Hub is downloaded as far as ``train_tokens`` need
+    (see ``hub.limit``); others are taken whole. Raises BlueberryError for a corpus that is empty, too small to split
+    or out of reach, and for damaged shards.
     """
     kind, _, argument = spec.partition(":")
     tokenizer = tokens.load_tokenizer(tokenizer_path) if tokenizer_path else None
@@ -67,6 +69,8 @@ def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None) -> To
         sources = {split: _token_file(Path(argument), split) for split in SPLITS}
         identity = [spec, *(f"{p.resolve()} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in sources.values())]
         streams = {split: _raw_tokens(path) for split, path in sources.items()}
+    elif kind in hub.CORPORA:
+        identity = [str(vocab_size) if kind == "hub" else "", *hub.identity(spec, train_tokens)]
     else:
         identity = [spec, str(vocab_size), *corpora.identity(spec)]
     identity += [str(FORMAT), tokens.tokenizer_hash(tokenizer) if tokenizer else ""]
@@ -75,26 +79,65 @@ def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None) -> To
     if (folder / "manifest.json").exists():
         return load(folder)
 
-    if kind != "tokens":
-        documents = corpora.documents(spec)
-        train, validation = tokens.split(documents)
-        if not train or not validation:
-            raise BlueberryError(
-                f"The corpus {spec!r} has {len(documents)} document(s), too few to hold some out for validation. "
-                "Give more files; a file over 64 KiB is cut into several documents by itself."
-            )
-        tokenizer = tokenizer or tokens.train_tokenizer(train, vocab_size)
-        streams = {"train": tokens.pack(train, tokenizer), "val": tokens.pack(validation, tokenizer)}
+    if kind == "tokens":
+        _build(folder, spec, streams, tokenizer)
+    elif kind not in hub.CORPORA:
+        streams, used = _tokenize(spec, corpora.documents(spec), tokenizer, vocab_size)
+        _build(folder, spec, streams, used, None if tokenizer else vocab_size)
+    else:
+        download = cache_folder() / f".download-{key}"
+        with hub.exclusive(download):
+            if not (folder / "manifest.json").exists():  # else another process was first
+                origin = {"revisions": hub.fetch(spec, train_tokens, download)}
+                if kind != "hub":
+                    tokenizer = tokenizer or hub.smollm_tokenizer(spec)
+                if kind == "blueberry":
+                    streams, used = hub.chunks(spec, download), tokenizer
+                    origin["note"] = hub.CHUNKED_NOTE
+                else:
+                    streams, used = _tokenize(spec, hub.documents(spec, download), tokenizer, vocab_size)
+                _build(folder, spec, streams, used, None if tokenizer else vocab_size, origin)
+            shutil.rmtree(download, ignore_errors=True)
+    return load(folder)
+
+
+def _tokenize(
+    spec: str, documents: Sequence[corpora.Document], tokenizer: tokens.Tokenizer | None, vocab_size: int
+) -> tuple[dict[str, Iterator[np.ndarray]], tokens.Tokenizer]:
+    """Both splits as ids, and the tokenizer, which is trained if there is none."""
+    train, validation = tokens.split(documents)
+    if not train or not validation:
+        raise BlueberryError(
+            f"The corpus {spec!r} has {len(documents)} document(s), too few to hold some out for validation. "
+            "Give more files; a file over 64 KiB is cut into several documents by itself."
+        )
+    tokenizer = tokenizer or tokens.train_tokenizer(train, vocab_size)
+    return {"train": tokens.pack(train, tokenizer), "val": tokens.pack(validation, tokenizer)}, tokenizer
+
+
+def _build(
+    folder: Path,
+    spec: str,
+    streams: dict[str, Iterable[np.ndarray]],
+    tokenizer: tokens.Tokenizer | None,
+    entries: int | None = None,
+    origin: dict | None = None,
+) -> None:
+    """Write shards, tokenizer and manifest, which shows up complete or not at all.
+
+    ``entries`` is the size of the vocabulary, where it is not the tokenizer's or, without one, the largest id + 1.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
     try:
         splits = {split: _write_split(building, split, streams[split]) for split in SPLITS}
         largest = max(splits[split].pop("largest_id") for split in SPLITS)
-        entries = tokenizer.get_vocab_size() if tokenizer_path else largest + 1 if kind == "tokens" else vocab_size
+        entries = entries or (tokenizer.get_vocab_size() if tokenizer else largest + 1)
         manifest = {
             "format": FORMAT,
             "source": spec,
-            "license": corpora.LICENSES[kind],
+            **(origin or {}),
+            "license": corpora.LICENSES[spec.partition(":")[0]],
             "vocab_size": entries,
             "largest_id": largest,
             "tokenizer_sha256": tokens.tokenizer_hash(tokenizer) if tokenizer else None,
@@ -102,8 +145,8 @@ def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None) -> To
         }
         if largest >= entries:
             raise BlueberryError(
-                f"{spec} holds token id {largest}, but the tokenizer {tokenizer_path} has only "
-                f"{entries} entries: it is not the one that made these tokens."
+                f"{spec} holds token id {largest}, but the tokenizer has only {entries} entries: it is not the one "
+                "that made these tokens."
             )
         if tokenizer:
             (building / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
@@ -115,7 +158,6 @@ def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None) -> To
                 raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return load(folder)
 
 
 def load(folder: Path) -> TokenData:

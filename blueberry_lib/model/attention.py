@@ -17,19 +17,20 @@ class KVCache:
     """
 
     def __init__(self, config: ModelConfig, batch_size: int, length: int, padding: Tensor, dtype: torch.dtype):
-        shape = (config.n_layers, batch_size, config.n_kv_heads, length, config.head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=padding.device)
-        self.values = torch.zeros(shape, dtype=dtype, device=padding.device)
+        shape = (batch_size, config.n_kv_heads, length, config.head_dim)
+        self.keys = [torch.zeros(shape, dtype=dtype, device=padding.device) for _ in range(config.n_layers)]
+        self.values = [torch.zeros_like(keys) for keys in self.keys]
         self.padding = padding
         self.has_padding = bool(padding.any())
         self.position = 0
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Append (B, H_kv, T, D) to a layer; returns all of its keys and values, (B, H_kv, S, D)."""
-        end = self.position + keys.shape[2]
-        self.keys[layer, :, :, self.position : end] = keys
-        self.values[layer, :, :, self.position : end] = values
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        start, end = self.position, self.position + keys.shape[2]
+        all_keys, all_values = self.keys[layer], self.values[layer]
+        all_keys[:, :, start:end] = keys
+        all_values[:, :, start:end] = values
+        return all_keys[:, :, :end], all_values[:, :, :end]
 
     def mask(self, new: int) -> Tensor | None:
         """What the next ``new`` tokens may attend to, (B, 1, new, S), True where allowed; None for

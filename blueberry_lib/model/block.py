@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from blueberry_lib.config import ModelConfig
 from blueberry_lib.model.attention import Attention, KVCache
 from blueberry_lib.model.feed_forward import FEED_FORWARD
+from blueberry_lib.model.moe import MixtureOfExperts
 from blueberry_lib.model.position import RMSNorm
 
 
@@ -16,7 +17,8 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(config.d_model)
         self.attention = Attention(config, layer)
         self.feed_forward_norm = RMSNorm(config.d_model)
-        self.feed_forward = FEED_FORWARD[config.feed_forward](config)
+        feed_forward = MixtureOfExperts if config.n_experts else FEED_FORWARD[config.feed_forward]
+        self.feed_forward = feed_forward(config)
 
     def forward(
         self,

@@ -75,12 +75,12 @@ class Blueberry(nn.Module):
 
 @torch.no_grad()
 def init_weights(model: Blueberry) -> None:
-    """Every matrix from N(0, 0.02²), gains at 1; with ``zero_init`` the two matrices of each block that write
+    """Every matrix from N(0, 0.02²), gains at 1; with ``zero_init`` the matrices of each block that write
     into the residual stream at 0, so that a block starts as the identity."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=INIT_STD)
     if model.config.zero_init:
-        for block in model.blocks:
-            nn.init.zeros_(block.attention.output.weight)
-            nn.init.zeros_(block.feed_forward.down.weight)
+        for name, p in model.named_parameters():
+            if name.endswith((".attention.output.weight", ".down.weight")):
+                nn.init.zeros_(p)

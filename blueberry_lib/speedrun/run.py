@@ -101,7 +101,7 @@ def run(
         keep_freed_memory()
     clock.device = hardware.device
     say(f"{hardware.name}, {str(hardware.compute_dtype).removeprefix('torch.')}; preparing {config.data} …")
-    data = prepare(config.data, config.model.vocab_size, config.tokenizer)
+    data = prepare(config.data, config.model.vocab_size, config.tokenizer, config.train_tokens)
     check_vocabulary(config, data)
     tokenizer = data.tokenizer()
     if not resume:

@@ -66,5 +66,5 @@ def test_bad_text_is_named(tmp_path):
 
 @pytest.mark.parametrize("spec", ["novels", "stdlib:3", "text:", ""])
 def test_an_unknown_corpus_is_refused(spec):
-    with pytest.raises(BlueberryError, match="expected stdlib, docs, text:GLOB or tokens:DIR"):
+    with pytest.raises(BlueberryError, match="expected stdlib, docs, text:GLOB or tokens:DIR, or from the Hub"):
         corpora.documents(spec)

@@ -15,7 +15,10 @@ def test_every_parameter_is_in_exactly_one_group(variants):
         parts = split_parameters(model)
         assert sorted(id(p) for part in parts for p in part) == sorted(id(p) for p in model.parameters()), name
         matrices, embeddings, others = parts
-        assert len(matrices) == config.n_layers * (7 if config.feed_forward == "swiglu" else 6)
+        in_feed_forward = 3 if config.feed_forward == "swiglu" else 2
+        if config.n_experts:
+            in_feed_forward = config.n_experts * in_feed_forward + 1  # the router
+        assert len(matrices) == config.n_layers * (4 + in_feed_forward), name
         assert len(embeddings) == (1 if config.tied else 2)
         assert all(p.ndim < 2 for p in others)
 

@@ -1,0 +1,199 @@
+"""The book builds without a warning, and what it promises is there: pages, links, pictures, addresses, numbers."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+import blueberry_lib
+
+pytest.importorskip("jupyter_book")
+import yaml
+
+ROOT = Path(blueberry_lib.__file__).parents[1]
+if not (ROOT / "_toc.yml").exists():
+    pytest.skip("the library is installed without the book", allow_module_level=True)
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+NOTEBOOKS = [page for page in PAGES if (ROOT / f"{page}.ipynb").exists()]
+ADDRESS = CONFIG["repository"]["url"]
+COLAB = "https://colab.research.google.com/github/"
+
+
+def tool(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "book" / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Page(HTMLParser):
+    """What the tests ask of an HTML page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.ids, self.links, self.images, self.loaded = path, set(), [], [], []
+        self.title, self._in_title = "", False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        found = dict(attrs)
+        self.ids |= {found[key] for key in ("id", "name") if found.get(key)}
+        if tag == "a" and found.get("href"):
+            self.links.append(found["href"])
+        if tag == "img":
+            self.images.append(found)
+        if tag in ("script", "iframe") and found.get("src"):
+            self.loaded.append(found["src"])
+        if tag == "link" and found.get("rel") in ("stylesheet", "preload"):
+            self.loaded.append(found["href"])
+        self._in_title |= tag == "h1"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_title &= tag != "h1"
+
+    def handle_data(self, data: str) -> None:
+        if self._in_title:
+            self.title += data
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory) -> dict[str, Page]:
+    """The pages of the table of contents, built with warnings as errors."""
+    folder = tmp_path_factory.mktemp("book")
+    script = "from jupyter_book.cli.main import main; main()"
+    arguments = ["build", str(ROOT), "--path-output", str(folder), "-W", "-n", "--keep-going"]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    warnings = [line for line in said.splitlines() if re.search("WARNING|ERROR|CRITICAL", line)]
+    assert done.returncode == 0, "\n".join(warnings) or said[-3000:]
+    built = folder / "_build" / "html"
+    return {name: Page(built / f"{name}.html") for name in PAGES}
+
+
+def broken_links(pages: dict[str, Page]) -> list[str]:
+    """Each relative link or picture that leads nowhere, an anchor that is not on its page among them."""
+    known = {page.path.resolve(): page for page in pages.values()}
+    broken = []
+    for name, page in pages.items():
+        for address in [*page.links, *page.loaded, *(image["src"] for image in page.images)]:
+            parts = urlsplit(address)
+            if parts.scheme or parts.netloc or address in ("#", ""):
+                continue
+            target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path.resolve()
+            if not target.is_file():
+                broken.append(f"{name}: {address}")
+            elif parts.fragment and target.suffix == ".html":
+                known.setdefault(target, None)
+                known[target] = known[target] or Page(target)
+                if unquote(parts.fragment) not in known[target].ids:
+                    broken.append(f"{name}: {address} (no such anchor)")
+    return broken
+
+
+def test_every_page_has_a_title(html):
+    assert all(len(page.title.strip("# \n")) > 2 for page in html.values())
+    index = html[TOC["root"]].path.parents[1] / "index.html"
+    assert f"{TOC['root']}.html" in index.read_text(encoding="utf-8")
+
+
+def test_links_anchors_and_pictures_resolve(html):
+    assert broken_links(html) == []
+
+
+def test_a_broken_link_would_be_found(html, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text('<h1 id="a">A</h1><a href="#a"></a><a href="#b"></a><a href="no.html"></a><img src="no.png">')
+    assert broken_links({"page": Page(path)}) == ["page: #b (no such anchor)", "page: no.html", "page: no.png"]
+
+
+def test_every_picture_says_what_it_shows(html):
+    assert [(name, image) for name, page in html.items() for image in page.images if not image.get("alt")] == []
+
+
+def test_nothing_a_page_needs_comes_from_elsewhere(html):
+    for name, page in html.items():
+        assert [address for address in page.loaded if urlsplit(address).netloc] == [], name
+        assert not re.search(r"unpkg|jsdelivr|cdnjs|fonts\.googleapis", page.path.read_text(encoding="utf-8")), name
+    assert (html[TOC["root"]].path.parents[1] / "_static" / "mathjax-tex-svg.js").stat().st_size > 1e6
+
+
+def sources() -> dict[str, str]:
+    """The text of every page and notebook, as it is written."""
+    paths = [*(ROOT / "book").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb"), *ROOT.glob("*.md")]
+    texts = {}
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+        texts[str(path.relative_to(ROOT))] = text
+    return texts
+
+
+def test_every_address_of_this_repository_is_the_configured_one(html):
+    prefix = f"{COLAB}{ADDRESS.removeprefix('https://github.com/')}/blob/{CONFIG['repository']['branch']}/"
+    texts = sources() | {name: page.path.read_text(encoding="utf-8") for name, page in html.items()}
+    for name, text in texts.items():
+        for link in re.findall(re.escape(COLAB) + r"[^\s\"')>&]*", text):
+            assert link.startswith(prefix), f"{name}: {link}"
+            assert (ROOT / link.removeprefix(prefix)).is_file(), f"{name}: {link}"
+        for address in re.findall(r"(?:git clone |git\+)(https?://[^\s\"'`<&]+)", text):
+            assert address.removesuffix(".git") == ADDRESS, f"{name}: {address}"
+
+
+def test_each_notebook_has_its_colab_button(html):
+    assert NOTEBOOKS
+    for name in NOTEBOOKS:
+        assert any(link.startswith(COLAB) and link.endswith(f"{name}.ipynb") for link in html[name].links), name
+
+
+def test_the_first_page_offers_a_start_and_a_picture(html):
+    page = html[TOC["root"]]
+    assert any(link.startswith(COLAB) for link in page.links)
+    assert any("loss.png" in image["src"] for image in page.images)
+
+
+def test_bound_numbers_agree_with_their_records():
+    assert tool("bind_numbers").run() == []
+
+
+def test_a_changed_number_is_noticed_and_can_be_mended(tmp_path):
+    bind = tool("bind_numbers")
+    (tmp_path / "book" / "records").mkdir(parents=True)
+    record = {"loss": 3.6149, "n": 1048576, "share": 0.305, "machine": {"names": ["CPU"]}}
+    (tmp_path / "book" / "records" / "a.json").write_text(json.dumps(record))
+    page = tmp_path / "book" / "page.md"
+    right = (
+        "A <!--num:a:loss-->3.615, <!--num:a:loss-->3.6. <!--num:a:n:,-->1,048,576, <!--num:a:share*100:.1f-->30.5 or "
+        "<!--num:a:share:.1%-->30.5% on a <!--text:a:machine.names.0-->CPU<!--/-->."
+    )
+    page.write_text(right)
+    assert bind.run(tmp_path) == []
+    for old, new in (("3.615", "3.614"), ("3.6.", "3.7."), ("576", "575"), ("30.5%", "30.4%"), (">CPU<", ">GPU<")):
+        page.write_text(right.replace(old, new))
+        assert len(bind.run(tmp_path)) == 1, old
+        assert bind.run(tmp_path, write=True) == []
+        assert page.read_text() == right
+    for wrong in ("A <!--num:a:lost-->3", "A <!--num:b:loss-->3", "A\n<!--num:a:loss-->3.6", "A <!--num:a:machine-->3"):
+        page.write_text(wrong)
+        assert len(bind.run(tmp_path)) == 1, wrong
+
+
+def test_the_status_table_is_what_was_measured(tmp_path):
+    status = tool("status")
+    page = (ROOT / "book" / "status.md").read_text(encoding="utf-8")
+    assert status.filled(page) == page
+    assert status.NOTHING in status.filled(page, tmp_path)
+    made = status.table({"01_b": {"cpu": {"seconds": 130}}, "00_a": {"t4": {"seconds": 9}, "smoke": {"seconds": 7.4}}})
+    assert [line.split(" | ")[1:] for line in made.splitlines()[2:]] == [
+        ["`smoke`", "7 s |"],
+        ["`t4`", "9 s |"],
+        ["`cpu`", "2.2 min |"],
+    ]
