@@ -47,6 +47,9 @@ class ModelConfig:
     """Whether the matrices that write into the residual stream start at zero, not at std 0.02."""
     value_residual: bool = False
     """Whether every layer mixes the first layer's values into its own, by a learned share."""
+    key_offset: bool = False
+    """Whether half of the key heads hold the key of the token before, so that a single layer can look up what came
+    after an earlier occurrence of the present token."""
     soft_cap: float = 0.0
     """Logits are soft_cap * tanh(logits / soft_cap); 0 leaves them alone."""
     rope_base: float = 10_000.0
@@ -63,6 +66,10 @@ class ModelConfig:
         _require(
             self.n_heads % self.n_kv_heads == 0,
             f"n_heads {self.n_heads} must be a multiple of n_kv_heads {self.n_kv_heads}.",
+        )
+        _require(
+            not self.key_offset or self.n_kv_heads % 2 == 0,
+            f"key_offset moves half of the key heads; n_kv_heads {self.n_kv_heads} must be even.",
         )
         _require(self.n_experts >= 0, f"n_experts is {self.n_experts}; it must be 0 (no experts) or positive.")
         _require(

@@ -67,5 +67,6 @@ def variants(tiny):
         "normed": replace(tiny, embedding="normed", zero_init=True),
         "soft_cap": replace(tiny, soft_cap=15.0),
         "value_residual": replace(tiny, value_residual=True),
+        "key_offset": replace(tiny, key_offset=True),
         "moe": replace(tiny, n_experts=4, experts_per_token=2, d_ff=32),
     }

@@ -28,7 +28,12 @@ def test_greedy_decoding_equals_full_forward_passes(model):
     assert generate(model, [prompt], 25, temperature=0) == [greedy_without_cache(model, prompt, 25)]
 
 
-def test_prompts_of_different_lengths_in_a_batch_go_as_each_alone(model):
+def test_prompts_of_different_lengths_in_a_batch_go_as_each_alone(variants, randomized):
+    for config in variants.values():
+        check_batch(randomized(Blueberry(config)))
+
+
+def check_batch(model):
     prompts = [[5], [7, 8, 9, 10, 11], [1, 2, 3]]
     together = generate(model, prompts, 12, temperature=0)
     assert together == [greedy_without_cache(model, prompt, 12) for prompt in prompts]

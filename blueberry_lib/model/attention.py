@@ -20,6 +20,7 @@ class KVCache:
         shape = (batch_size, config.n_kv_heads, length, config.head_dim)
         self.keys = [torch.zeros(shape, dtype=dtype, device=padding.device) for _ in range(config.n_layers)]
         self.values = [torch.zeros_like(keys) for keys in self.keys]
+        self.last_keys: list[Tensor | None] = [None] * config.n_layers
         self.padding = padding
         self.has_padding = bool(padding.any())
         self.position = 0
@@ -32,6 +33,14 @@ class KVCache:
         all_values[:, :, start:end] = values
         return all_keys[:, :, :end], all_values[:, :, :end]
 
+    def previous_keys(self, layer: int, keys: Tensor) -> Tensor:
+        """``previous_keys`` below, of tokens that continue those in the cache; (B, H, T, D) → the same."""
+        before, self.last_keys[layer] = self.last_keys[layer], keys[:, :, -1:]
+        if before is not None:
+            return torch.cat((before, keys[:, :, :-1]), dim=2)
+        first = torch.arange(keys.shape[2], device=keys.device) == self.padding[:, None]  # (B, T)
+        return torch.where(first[:, None, :, None], keys, previous_keys(keys))
+
     def mask(self, new: int) -> Tensor | None:
         """What the next ``new`` tokens may attend to, (B, 1, new, S), True where allowed; None for
         everything, which is all that a single new token without padding needs."""
@@ -41,6 +50,11 @@ class KVCache:
         query = key[self.position :, None]
         real = key >= self.padding[:, None, None, None]  # (B, 1, 1, S)
         return (key <= query) & (real | (key == query))  # a padding token sees itself, lest softmax be 0/0
+
+
+def previous_keys(keys: Tensor) -> Tensor:
+    """Each token's key replaced by that of the token before; the first keeps its own. (B, H, T, D) → the same."""
+    return torch.cat((keys[:, :, :1], keys[:, :, :-1]), dim=2)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
@@ -68,7 +82,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.layer, self.head_dim = layer, config.head_dim
+        self.layer, self.head_dim, self.key_offset = layer, config.head_dim, config.key_offset
         self.query = nn.Linear(config.d_model, config.n_heads * config.head_dim, bias=False)
         self.key = nn.Linear(config.d_model, config.n_kv_heads * config.head_dim, bias=False)
         self.value = nn.Linear(config.d_model, config.n_kv_heads * config.head_dim, bias=False)
@@ -92,6 +106,10 @@ class Attention(nn.Module):
         v = own = self.value(x).view(split).transpose(1, 2)
         q = apply_rope(self.query_norm(q), *rope)
         k = apply_rope(self.key_norm(k), *rope)
+        if self.key_offset:
+            own_keys, moved = k.chunk(2, dim=1)
+            moved = previous_keys(moved) if cache is None else cache.previous_keys(self.layer, moved)
+            k = torch.cat((own_keys, moved), dim=1)
         if self.value_share is not None:
             v = torch.lerp(first_values, v, self.value_share.to(v.dtype))
         if cache is not None:

@@ -7,7 +7,7 @@ import torch
 
 from blueberry_lib.config import BlueberryError, blueberry_88m
 from blueberry_lib.model import Blueberry
-from blueberry_lib.model.attention import KVCache
+from blueberry_lib.model.attention import Attention, KVCache, attend
 
 
 def qwen3(model: Blueberry):
@@ -118,6 +118,33 @@ def test_values_of_the_first_layer_reach_the_others(tiny, randomized):
     plain.load_state_dict({k: v for k, v in model.state_dict().items() if "value_share" not in k})
     torch.testing.assert_close(model(tokens), plain(tokens))
     assert (shared - plain(tokens)).abs().max() > 1e-3
+
+
+def test_with_key_offset_one_layer_finds_what_followed_the_same_token(tiny):
+    """Attention is set up by hand: queries and keys are the token's own one-hot vector, without positions. A moved
+    key then answers at the place after the match."""
+    attention = Attention(replace(tiny, key_offset=True), layer=0)
+    tokens = torch.tensor([7, 3, 5, 3])
+    one_hot = torch.nn.functional.one_hot(tokens, 32).float()[None] * 10
+    with torch.no_grad():
+        attention.query.weight.copy_(torch.eye(32)[:8].repeat(4, 1))
+        attention.key.weight.copy_(torch.eye(32)[:8].repeat(2, 1))
+        attention.value.weight.copy_(torch.eye(32)[8:24])
+        attention.output.weight.copy_(torch.eye(32))
+        attention.query_norm.gain.fill_(20)
+        still = torch.ones(4, 4), torch.zeros(4, 4)
+        seen = []
+        hook = "blueberry_lib.model.attention.attend"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hook, lambda q, k, v, *a, **b: seen.append(weights(q, k)) or attend(q, k, v, *a, **b))
+            attention(one_hot, still)
+    assert seen[0][0, 3].argmax() in (1, 3)  # a head of the first half finds the token itself
+    assert seen[0][2, 3].argmax() == 2  # of the second half, its successor
+
+
+def weights(q, k):
+    scores = (q @ k.repeat_interleave(q.shape[1] // k.shape[1], 1).mT)[0]
+    return scores.masked_fill(torch.ones(scores.shape[1:]).triu(1).bool(), -torch.inf).softmax(-1)
 
 
 def test_initial_weights_have_the_stated_spread():
