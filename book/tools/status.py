@@ -1,0 +1,76 @@
+"""The table on book/status.md: what each notebook took, profile by profile, from book/records/notebooks.json.
+
+    python book/tools/status.py           check: exit 1 if the table is not what the record gives
+    python book/tools/status.py --write   write it between the page's two markers
+
+The record is what book/tools/notebooks.py writes: a notebook's stem, its profiles, and what was measured, of which
+this table uses
+
+    {"00_first_model": {"cpu": {"seconds": 121.3, "machine": "AMD EPYC", "cores": 2,
+                                "memory_bytes": 1.4e9, "dollars": 0.003, "versions": {"torch": "2.13.0"}}}}
+
+Only ``seconds`` is needed; what is missing shows as a dash, and a column that nobody filled is left out.
+"""
+
+import contextlib
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROFILES = ("smoke", "cpu", "t4", "gpu")
+BEGIN, END = "<!--status:begin-->", "<!--status:end-->"
+NOTHING = "Nothing has been measured yet: the table appears once the notebooks have been run with a clock beside them."
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+COLUMNS = {
+    "notebook": lambda row: f"[{row['name']}](../notebooks/{row['name']}.ipynb)",
+    "profile": lambda row: f"`{row['profile']}`",
+    "runtime": lambda row: duration(row["seconds"]),
+    "memory": lambda row: f"{row['memory_bytes'] / 2**30:.1f} GiB",
+    "cost": lambda row: f"${row['dollars']:.4f}",
+    "machine": lambda row: row["machine"] + (f", {row['cores']} cores" if "cores" in row else ""),
+    "torch": lambda row: row["versions"]["torch"],
+}
+
+
+def table(measured: dict) -> str:
+    """The record as a Markdown table, notebooks in reading order and profiles from small to large."""
+    rows = []
+    for name in sorted(measured):
+        for profile in filter(measured[name].get, PROFILES):
+            row = {"name": name, "profile": profile, **measured[name][profile]}
+            cells = {}
+            for column, show in COLUMNS.items():
+                with contextlib.suppress(KeyError, TypeError):
+                    cells[column] = show(row)
+            rows.append(cells)
+    if not rows:
+        return NOTHING
+    used = [column for column in COLUMNS if any(column in cells for cells in rows)]
+    body = [[cells.get(column, "–") for column in used] for cells in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (used, ["---"] * len(used), *body))
+
+
+def filled(page: str, root: Path = ROOT) -> str:
+    """The page with the table in its place."""
+    record = root / "book" / "records" / "notebooks.json"
+    measured = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    if BEGIN not in page or END not in page:
+        raise SystemExit(f"book/status.md has lost its markers {BEGIN} and {END}; put them back around the table.")
+    return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n\n{table(measured)}\n\n{END}", page, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    path = ROOT / "book" / "status.md"
+    before = path.read_text(encoding="utf-8")
+    after = filled(before)
+    if "--write" in sys.argv[1:]:
+        path.write_text(after, encoding="utf-8")
+    elif after != before:
+        sys.exit("book/status.md is not what book/records/notebooks.json gives: python book/tools/status.py --write")
