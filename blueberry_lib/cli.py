@@ -160,7 +160,7 @@ class Sample:
     """One or more texts to continue; one alone is streamed."""
     max_new_tokens: int = 200
     """Tokens to add, at most."""
-    temperature: float = 0.8
+    temperature: float = 1.0
     """Divides the logits; 0 always takes the most probable token."""
     top_k: int | None = None
     """Draw from the k most probable tokens only."""

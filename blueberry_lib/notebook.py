@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from blueberry_lib.hardware import Hardware, detect, keep_freed_memory, profile
+from blueberry_lib.hardware import PROFILES, Hardware, detect, keep_freed_memory, profile
 from blueberry_lib.speedrun.records import versions
 
 
@@ -16,11 +16,8 @@ class Setup:
 
     def pick(self, **by_profile):
         """The value for this profile; sizes not named take the next smaller one's."""
-        chosen = None
-        for name in ("smoke", "cpu", "t4", "gpu"):
-            chosen = by_profile.get(name, chosen)
-            if name == self.profile:
-                return chosen
+        upto = PROFILES[: PROFILES.index(self.profile) + 1]
+        return by_profile[[name for name in upto if name in by_profile][-1]]
 
 
 def setup() -> Setup:

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from blueberry_lib.config import BlueberryError
 from blueberry_lib.data import tokens

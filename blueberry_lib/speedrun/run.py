@@ -25,7 +25,7 @@ from blueberry_lib.training.clock import Clock
 from blueberry_lib.training.evaluation import token_evaluator
 from blueberry_lib.training.log import Log
 
-SAMPLE_PROMPTS = {"stdlib": ("", "def", "class", "import"), "docs": ("", "Returns", "Parameters", "The")}
+SAMPLE_PROMPTS = {"stdlib": ("", "\n\n\ndef", "\n\n\nclass", "\nimport"), "docs": ("", "Returns", "Parameters", "The")}
 SAMPLE_TOKENS = 160
 
 
@@ -179,7 +179,7 @@ def draw_samples(model: Blueberry, tokenizer: Tokenizer, prompts: Sequence[str],
     ids = [encode_prompt(tokenizer, prompt) for prompt in prompts]
     room = model.config.context_length - max(map(len, ids))
     new = generate(
-        model, ids, min(SAMPLE_TOKENS, room), temperature=0.8, top_p=0.95, stop_tokens={ids[0][0]}, seed=seed
+        model, ids, min(SAMPLE_TOKENS, room), temperature=1.0, top_p=0.95, stop_tokens={ids[0][0]}, seed=seed
     )
-    texts = [prompt + tokenizer.decode(row) for prompt, row in zip(prompts, new, strict=True)]
+    texts = [(prompt + tokenizer.decode(row)).strip() for prompt, row in zip(prompts, new, strict=True)]
     return ("\n" + "─" * 72 + "\n").join(texts) + "\n"

@@ -56,30 +56,41 @@ def show(value: float, form: str | None, written: str) -> str:
     return format(value, f"{',' if ',' in written else ''}.{decimals}{percent}")
 
 
-def bound(text: str, records: Path) -> tuple[str, list[str]]:
-    """The text with every bound value as its record has it, and what changed."""
-    changes = []
+def bound_value(match: re.Match, records: Path) -> tuple[str, str]:
+    """What stands after a comment, and what its record has."""
+    if match["stem"] is None:
+        return match["text"], str(look_up(records, match["text_stem"], match["text_path"]))
+    value = look_up(records, match["stem"], match["path"])
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BindingError(f"{match['stem']}:{match['path']} is {value!r}, not a number")
+    written = match["number"] or ""
+    return written, show(value * float(match["scale"]) if match["scale"] else value, match["form"], written)
+
+
+def bound(text: str, records: Path) -> tuple[str, list[str], list[str]]:
+    """The text with every bound value as its record has it, what changed, and what cannot be bound."""
+    changes, faults, seen = [], [], set()
 
     def put(match: re.Match) -> str:
+        seen.add(match.start())
         if not text[text.rfind("\n", 0, match.start()) + 1 : match.start()].strip():
-            raise BindingError(f"a line begins with {match[0]}; put a word before it")
-        if match["stem"]:
-            value = look_up(records, match["stem"], match["path"])
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise BindingError(f"{match['stem']}:{match['path']} is {value!r}, not a number")
-            if match["scale"]:
-                value *= float(match["scale"])
-            old = match["number"] or ""
-            new = show(value, match["form"], old)
-            replaced = match[0].removesuffix(old) + new
-        else:
-            old, new = match["text"], str(look_up(records, match["text_stem"], match["text_path"]))
-            replaced = match[0].removesuffix(old + "<!--/-->") + new + "<!--/-->"
+            faults.append(f"a line begins with {match[0]}; put a word before it")
+            return match[0]
+        try:
+            old, new = bound_value(match, records)
+        except BindingError as error:
+            faults.append(str(error))
+            return match[0]
         if old != new:
             changes.append(f"{match['path'] or match['text_path']}: {old!r}, the record has {new!r}")
-        return replaced
+        end = "" if match["stem"] else "<!--/-->"
+        return match[0].removesuffix(old + end) + new + end
 
-    return BOUND.sub(put, text), changes
+    new = BOUND.sub(put, text)
+    for start in re.finditer("<!--(num|text):", text):
+        if start.start() not in seen:
+            faults.append(f"cannot be read: {text[start.start() :].splitlines()[0][:60]}")
+    return new, changes, faults
 
 
 def pages(root: Path = ROOT) -> list[Path]:
@@ -91,16 +102,12 @@ def run(root: Path = ROOT, write: bool = False) -> list[str]:
     complaints = []
     for page in pages(root):
         text = page.read_text(encoding="utf-8")
-        try:
-            new, changes = bound(text, root / "book" / "records")
-        except BindingError as error:
-            complaints.append(f"{page.relative_to(root)}: {error}")
-            continue
-        if write and new != text:
+        new, changes, faults = bound(text, root / "book" / "records")
+        if write and changes:
             page.write_text(new, encoding="utf-8")
-            print(f"{page.relative_to(root)}: {len(changes)} numbers written")
-        elif changes:
-            complaints += [f"{page.relative_to(root)}: {change}" for change in changes]
+            print(f"{page.relative_to(root)}: {len(changes)} values written")
+            changes = []
+        complaints += [f"{page.relative_to(root)}: {fault}" for fault in [*changes, *dict.fromkeys(faults)]]
     return complaints
 
 

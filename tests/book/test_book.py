@@ -181,9 +181,13 @@ def test_a_changed_number_is_noticed_and_can_be_mended(tmp_path):
         assert len(bind.run(tmp_path)) == 1, old
         assert bind.run(tmp_path, write=True) == []
         assert page.read_text() == right
-    for wrong in ("A <!--num:a:lost-->3", "A <!--num:b:loss-->3", "A\n<!--num:a:loss-->3.6", "A <!--num:a:machine-->3"):
-        page.write_text(wrong)
+    unbound = ("a:lost", "b:loss", "a:machine", "a.loss", "a")
+    for wrong in ("A\n<!--num:a:loss-->3.6", *(f"A <!--num:{path}-->3" for path in unbound)):
+        page.write_text(f"{wrong}, but <!--num:a:loss-->3.6")
         assert len(bind.run(tmp_path)) == 1, wrong
+    page.write_text("A <!--num:a:lost-->3 and <!--num:a:loss-->9.9")
+    assert len(bind.run(tmp_path, write=True)) == 1
+    assert page.read_text() == "A <!--num:a:lost-->3 and <!--num:a:loss-->3.6"
 
 
 def test_the_status_table_is_what_was_measured(tmp_path):

@@ -1,0 +1,29 @@
+"""What notebooks share: the size that a profile picks, the line of the ledger, the curve."""
+
+import pytest
+
+from blueberry_lib.hardware import Hardware, detect
+from blueberry_lib.notebook import LiveLoss, Setup, ledger
+
+
+@pytest.mark.parametrize(("profile", "expected"), [("smoke", 1), ("cpu", 2), ("t4", 2), ("gpu", 3)])
+def test_a_profile_without_a_size_of_its_own_takes_the_next_smaller_ones(profile, expected):
+    assert Setup(profile, detect("cpu")).pick(smoke=1, cpu=2, gpu=3) == expected
+
+
+def test_the_ledger_says_tokens_flops_seconds_and_dollars():
+    here = detect("cpu").__dict__ | {"price_per_hour": 0.36, "name": "a machine"}
+    line = ledger(1_000, 2e12, 100.0, Hardware(**here))
+    assert line == "run here: 1,000 tokens, 2.0 TFLOP, 100 s, $0.0100 at $0.360 an hour, a machine"
+    assert "cost unknown" in ledger(1_000, 2e12, 100.0, Hardware(**here | {"price_per_hour": None}))
+
+
+def test_the_curve_holds_what_was_written():
+    pytest.importorskip("IPython")
+    pytest.importorskip("matplotlib")
+    curve = LiveLoss(100)
+    curve.write(units=10, train_loss=5.0)
+    curve.write(units=20, train_loss=4.0)
+    curve.write(units=20, val_loss=4.5)
+    assert curve.line.get_xydata().tolist() == [[10, 5.0], [20, 4.0]]
+    assert curve.dots.get_xydata().tolist() == [[20, 4.5]]
