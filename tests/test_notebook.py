@@ -1,5 +1,7 @@
 """What notebooks share: the size that a profile picks, the line of the ledger, the curve."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from blueberry_lib.hardware import Hardware, detect
@@ -18,12 +20,15 @@ def test_the_ledger_says_tokens_flops_seconds_and_dollars():
     assert "cost unknown" in ledger(1_000, 2e12, 100.0, Hardware(**here | {"price_per_hour": None}))
 
 
-def test_the_curve_holds_what_was_written():
-    pytest.importorskip("IPython")
+def test_the_curve_holds_what_was_written_and_is_shown_again(monkeypatch):
     pytest.importorskip("matplotlib")
+    shown = []
+    handle = SimpleNamespace(update=shown.append)
+    monkeypatch.setattr(pytest.importorskip("IPython.display"), "display", lambda figure, display_id: handle)
     curve = LiveLoss(100)
     curve.write(units=10, train_loss=5.0)
     curve.write(units=20, train_loss=4.0)
     curve.write(units=20, val_loss=4.5)
     assert curve.line.get_xydata().tolist() == [[10, 5.0], [20, 4.0]]
     assert curve.dots.get_xydata().tolist() == [[20, 4.5]]
+    assert shown == [curve.figure] * 3
