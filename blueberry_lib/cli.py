@@ -224,9 +224,8 @@ class Eval:
         from blueberry_lib.hardware import detect
         from blueberry_lib.speedrun.run import check_vocabulary, evaluator, load_run
 
-        hardware = detect(self.device)
+        hardware, own = detect(self.device), self.folder / "tokenizer.json"
         model, config = load_run(self.folder, hardware.device)
-        own = self.folder / "tokenizer.json"
         tokenizer = self.tokenizer or (str(own) if self.data and own.exists() else None)
         changes = {"data": self.data, "tokenizer": tokenizer, "validation_tokens": self.validation_tokens}
         config = replace(config, **{name: value for name, value in changes.items() if value is not None})
@@ -263,15 +262,16 @@ def parse(argv: list[str]):
         | Annotated[Doctor, subcommand("doctor")]
     )
     complaint = io.StringIO()
+    about = "Blueberry: train a small language model. See each command's --help."
     try:
         with contextlib.redirect_stderr(complaint):
-            about = "Blueberry: train a small language model. See each command's --help."
             return tyro.cli(commands, prog="python -m blueberry_lib", args=argv, description=about)
     except SystemExit as stop:
         if not stop.code:
             raise
-        lines = [line.strip("│ ") for line in complaint.getvalue().splitlines() if line.startswith("│")]
-        first = itertools.takewhile(lambda line: not re.fullmatch("─+", line), lines)
+        _, *said = [line.strip("│ ") for line in complaint.getvalue().splitlines()]
+        rule = re.compile("[─-]*").fullmatch  # between the parts of the message, of which the first says it all
+        first = itertools.takewhile(lambda line: not rule(line), itertools.dropwhile(rule, said))
         raise BlueberryError(" ".join(first) + " See --help.") from None
 
 
