@@ -157,6 +157,14 @@ def fit(
                 }
                 checkpoints.save(result.step, model, optimizers, state, device)
 
+    def note(measured: dict, **only_logged) -> None:
+        """Add a measurement to the curve and to the log."""
+        seconds = round(clock.total("active"), 3)
+        entry = {"step": result.step, "units": result.units, "active_seconds": seconds, **measured}
+        result.curve.append(entry)
+        if log:
+            log.write(**entry, **only_logged)
+
     def collect() -> None:
         """Fetch the pending losses, check them, log."""
         if not pending:
@@ -167,15 +175,7 @@ def fit(
         if not all(map(math.isfinite, losses)):
             raise diverged(f"The loss became {losses[-1]}")
         result.train_loss = sum(result.recent) / len(result.recent)
-        entry = {
-            "step": result.step,
-            "units": result.units,
-            "active_seconds": round(clock.total("active"), 3),
-            "train_loss": sum(losses) / len(losses),
-        }
-        result.curve.append(entry)
-        if log:
-            log.write(**entry, lr_factor=schedule(result.step - 1))
+        note({"train_loss": sum(losses) / len(losses)}, lr_factor=schedule(result.step - 1))
         rate = result.units / max(clock.total("active"), 1e-9)
         flops, peak, price = config.flops_per_unit, hardware.peak_flops, hardware.price_per_hour
         progress.update(
@@ -192,17 +192,7 @@ def fit(
                 model.eval()
                 result.evaluation = evaluate(model)
                 model.train()
-            entry = {
-                "step": result.step,
-                "units": result.units,
-                "active_seconds": round(clock.total("active"), 3),
-                **{f"val_{k}": v for k, v in result.evaluation.items() if v is not None},
-            }
-            result.curve.append(entry)
-            if log:
-                log.write(**entry)
-
-    model.train()
+            note({f"val_{k}": v for k, v in result.evaluation.items() if v is not None})
 
     def target_reached() -> bool:
         full = len(result.recent) == window
