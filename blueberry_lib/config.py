@@ -240,11 +240,15 @@ class TrainConfig:
         return -(-self.windows // (self.batch_size * self.accumulation))
 
     @property
-    def flops(self) -> float:
-        """Of the whole run, attention at the contexts trained on."""
+    def tokens(self) -> int:
+        """Tokens that a whole run trains on."""
+        return self.windows * self.model.context_length
+
+    @property
+    def flops_per_token(self) -> float:
+        """Mean over the run, attention at the contexts trained on."""
         contexts = self.contexts or (self.model.context_length,)
-        rate = sum(map(self.model.flops_per_token, contexts)) / len(contexts)
-        return self.windows * self.model.context_length * rate
+        return sum(map(self.model.flops_per_token, contexts)) / len(contexts)
 
 
 def blueberry_88m() -> ModelConfig:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from blueberry_lib.hardware import Hardware, detect, keep_freed_memory, profile, synchronize
+from blueberry_lib.hardware import Hardware, autocast, detect, keep_freed_memory, profile, synchronize
 from blueberry_lib.model import Blueberry
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.speedrun.recipes import get_recipe
@@ -27,8 +27,7 @@ def _pocket_step(hardware: Hardware) -> tuple[Callable[[], float], int]:
     tokens = tokens.to(hardware.device)
 
     def step() -> float:
-        enabled = hardware.compute_dtype != torch.float32
-        with torch.autocast(hardware.device, hardware.compute_dtype, enabled=enabled):
+        with autocast(hardware.device, hardware.compute_dtype):
             loss = model(tokens, tokens.roll(-1, dims=1))
         loss.backward()
         for optimizer in optimizers:

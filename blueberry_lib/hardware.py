@@ -53,6 +53,11 @@ class Hardware:
         return {**self.__dict__, "compute_dtype": str(self.compute_dtype).removeprefix("torch.")}
 
 
+def autocast(device: str, dtype: torch.dtype) -> torch.autocast:
+    """The context in which matrix products run in ``dtype``; for float32 it does nothing."""
+    return torch.autocast(device, dtype, enabled=dtype != torch.float32)
+
+
 def pick_device(wanted: str = "auto") -> str:
     """Resolve "auto", and refuse a device that is not there."""
     available = ["cpu"]

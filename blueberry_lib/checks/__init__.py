@@ -12,6 +12,8 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+from blueberry_lib.checks.engine import examine
+from blueberry_lib.checks.panel import Note, Panel
 from blueberry_lib.config import BlueberryError
 
 CHAPTERS = {"02": "next_token", "04": "attention", "09": "muon"}
@@ -34,8 +36,6 @@ class Exercise:
 
     def check(self, answer) -> None:
         """Examine an answer (a function, a letter or a number, as asked), show what came of it, and keep it."""
-        from blueberry_lib.checks.engine import examine
-        from blueberry_lib.checks.panel import Panel
         from blueberry_lib.checks.progress import update
 
         outcome = examine(self.rules, answer)
@@ -54,21 +54,18 @@ class Exercise:
             raise BlueberryError(f"{self.name} has hints 1 to {len(hints)}, not {number}")
         update(self.name, hints=lambda seen: max(seen, number))
         last = "" if number < len(hints) else " (the last; `.solution()` shows ours)"
-        _display_markdown(f"**{self.name}, hint {number} of {len(hints)}{last}**\n\n{hints[number - 1]}")
+        _display(Note(f"**{self.name}, hint {number} of {len(hints)}{last}**\n\n{hints[number - 1]}"))
 
     def solution(self) -> None:
         """Show our solution and why it works."""
         from blueberry_lib.checks.progress import update
 
         update(self.name, solution_seen=True)
-        _display_markdown(
-            f"**{self.name}, our solution**\n\n```python\n{self.text['solution']}\n```\n\n{self.text['why']}"
-        )
+        code = f"```python\n{self.text['solution']}\n```"
+        _display(Note(f"**{self.name}, our solution**\n\n{code}\n\n{self.text['why']}"))
 
     def piece(self, answer):
         """The answer itself if it is correct, else our own function in its place; says which where it is ours."""
-        from blueberry_lib.checks.engine import examine
-
         if examine(self.rules, answer).status in ("correct", "library"):
             return answer
         print(f"{self.name} is not done yet: what follows uses the library's own.")
@@ -87,13 +84,3 @@ def _display(thing) -> None:
         display(thing)
     else:
         print(thing)
-
-
-def _display_markdown(text: str) -> None:
-    if "IPython" in sys.modules:
-        from IPython.display import Markdown, display
-
-        if sys.modules["IPython"].get_ipython():
-            display(Markdown(text))
-            return
-    print(text)

@@ -103,13 +103,11 @@ class Examination:
             )
         messages = {
             "crashed": f"It stopped with {trial.got}{where(trial.got, self.answer)}.",
-            "type": f"It should return {kind(trial.expected)}; it returned {kind(trial.got)}.",
-            "shape": f"It should return {kind(trial.expected)}; it returned {kind(trial.got)}.",
-            "dtype": f"It should return {kind(trial.expected)}; it returned {kind(trial.got)}.",
             "mutated": f"It changes its input {trial.mutated} in place. Whoever called it still needs that tensor.",
             "value": "The result has the right shape, but not the right values.",
         }
-        return self.outcome(stage, messages[stage], trial)
+        other_kind = f"It should return {kind(trial.expected)}; it returned {kind(trial.got)}."
+        return self.outcome(stage, messages.get(stage, other_kind), trial)
 
     def run(self) -> Outcome:
         trials = self.trials()

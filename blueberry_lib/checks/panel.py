@@ -15,6 +15,19 @@ HEADLINES = {
 
 
 @dataclass(frozen=True)
+class Note:
+    """A text, as Markdown where it can be shown so."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
 class Panel:
     """An outcome, to be displayed or printed."""
 

@@ -7,8 +7,14 @@ from typing import Annotated
 from tyro.conf import Positional, arg, subcommand
 
 from blueberry_lib.cli.runs import RUNS, Train
-from blueberry_lib.config import BlueberryError
+from blueberry_lib.config import BlueberryError, TrainConfig
 from blueberry_lib.speedrun.recipes import RECIPES, get_recipe
+
+
+def chosen(recipe: str, track: str, device: str, train_tokens: int | None = None) -> TrainConfig:
+    """A recipe's run of a track on a device, with another budget if one is given."""
+    config = replace(get_recipe(recipe, track), device=device)
+    return replace(config, train_tokens=train_tokens) if train_tokens else config
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class SpeedrunRun:
     """The run's folder under runs/; unset: one is chosen that is free."""
 
     def run(self) -> None:
-        config = replace(get_recipe(self.recipe, self.track), seed=self.seed, device=self.device)
+        config = replace(chosen(self.recipe, self.track, self.device), seed=self.seed)
         Train(config, self.experiment_name).run()
 
 
@@ -121,9 +127,7 @@ class SpeedrunSweep:
     def run(self) -> None:
         from blueberry_lib.speedrun.compare import summarize, sweep
 
-        config = replace(get_recipe(self.recipe, self.track), device=self.device)
-        if self.train_tokens:
-            config = replace(config, train_tokens=self.train_tokens)
+        config = chosen(self.recipe, self.track, self.device, self.train_tokens)
         folder = RUNS / (self.experiment_name or f"sweep-{self.track}-{self.recipe}-{self.field}")
         found = sweep(config, self.field, self.values, self.seeds, folder)
         named = [{**record, "recipe": f"{self.field} {value}"} for value, runs in found for record in runs]
@@ -150,9 +154,7 @@ class SpeedrunReproduce:
     def run(self) -> None:
         from blueberry_lib.speedrun.compare import reproduce
 
-        config = replace(get_recipe(self.recipe, self.track), seed=self.seed, device=self.device)
-        if self.train_tokens:
-            config = replace(config, train_tokens=self.train_tokens)
+        config = replace(chosen(self.recipe, self.track, self.device, self.train_tokens), seed=self.seed)
         folder = RUNS / (self.experiment_name or f"reproduce-{self.track}-{self.recipe}-seed{self.seed}")
         apart = reproduce(config, folder)
         print("The two runs are identical." if apart == 0 else f"The two curves differ by up to {apart:.2g} nats.")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from blueberry_lib.config import BlueberryError, TrainConfig
+from blueberry_lib.plots import by_recipe
 from blueberry_lib.speedrun.recipes import get_recipe
 from blueberry_lib.speedrun.records import compare, read_record
 from blueberry_lib.speedrun.run import load_config, run
@@ -147,11 +148,8 @@ def describe(summary: dict) -> str:
 
 def summarize(records: Sequence[dict]) -> str:
     """A line for each recipe or run among the records: seeds, loss with spread, active time."""
-    groups: dict[str, list[dict]] = {}
-    for record in records:
-        groups.setdefault(record["recipe"], []).append(record)
     lines = [f"{'recipe':<24} {'seeds':>5} {'validation loss':>18} {'active s':>9} {'parameters':>11}"]
-    for name, runs in groups.items():
+    for name, runs in by_recipe(records).items():
         losses, seconds = ([run[key] for run in runs] for key in ("val_loss", "active_seconds"))
         spread = f" ± {statistics.stdev(losses):.4f}" if len(losses) > 1 else " " * 9
         lines.append(

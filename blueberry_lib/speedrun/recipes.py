@@ -87,34 +87,28 @@ def r6(track: Track) -> TrainConfig:
 
 
 def _small_steps(c: TrainConfig) -> TrainConfig:
+    """Half the batch, so twice the steps, with momentum 0.9."""
     return replace(c, batch_size=c.batch_size // 2, optimizer=replace(c.optimizer, muon_momentum=0.9))
 
 
 def _warmdown(c: TrainConfig) -> TrainConfig:
+    """Rates fall linearly over the last 65 % of the run, to 3 %; no wasted first step."""
     return replace(c, schedule=ScheduleConfig(kind="wsd", decay=0.65, floor=0.03))
 
 
 def _embedding(c: TrainConfig) -> TrainConfig:
+    """Normed, learned faster, with betas (0.8, 0.95), without weight decay."""
     optimizer = replace(c.optimizer, embedding_lr=0.01, betas=(0.8, 0.95), adamw_weight_decay=0.0)
     return replace(c, optimizer=optimizer, model=replace(c.model, embedding="normed"))
 
 
-DIFFERENCES: dict[str, tuple[str, Callable[[TrainConfig], TrainConfig]]] = {
-    "small steps": ("half the batch, so twice the steps, with momentum 0.9", _small_steps),
-    "warmdown": ("rates fall linearly over the last 65 % of the run, to 3 %; no wasted first step", _warmdown),
-    "embedding": ("normed, learned faster, with betas (0.8, 0.95), without weight decay", _embedding),
-    "zero init": (
-        "blocks begin as the identity: what writes into the residual stream starts at zero",
-        lambda c: replace(c, model=replace(c.model, zero_init=True)),
-    ),
-    "value residual": (
-        "the first layer's values in every layer",
-        lambda c: replace(c, model=replace(c.model, value_residual=True)),
-    ),
-    "key offset": (
-        "half of the key heads hold the key of the token before",
-        lambda c: replace(c, model=replace(c.model, key_offset=True)),
-    ),
+DIFFERENCES: dict[str, Callable[[TrainConfig], TrainConfig]] = {
+    "small steps": _small_steps,
+    "warmdown": _warmdown,
+    "embedding": _embedding,
+    "zero init": lambda c: replace(c, model=replace(c.model, zero_init=True)),
+    "value residual": lambda c: replace(c, model=replace(c.model, value_residual=True)),
+    "key offset": lambda c: replace(c, model=replace(c.model, key_offset=True)),
 }
 
 
@@ -125,7 +119,7 @@ def best(track: Track, without: str | None = None) -> TrainConfig:
     config = r4(track)
     if track.target_loss:  # these tracks ask for 151 M parameters
         config = replace(config, model=replace(config.model, n_layers=44))
-    for name, (_, change) in DIFFERENCES.items():
+    for name, change in DIFFERENCES.items():
         if name != without:
             config = change(config)
     return replace(config, recipe="best" if without is None else f"best-without-{without.replace(' ', '-')}")

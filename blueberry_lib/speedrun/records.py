@@ -48,7 +48,7 @@ def build_record(
     """The record of a finished run. Losses are in nats a token, times in seconds, cost in dollars."""
     seconds = dict(clock.seconds)
     active = seconds["active"]
-    flops = config.flops * result.units / (config.windows * config.model.context_length)
+    flops = config.flops_per_token * result.units
     evaluation, price = result.evaluation, hardware.price_per_hour
     broken = deviations(config)
     record = {
@@ -144,12 +144,19 @@ def table(record: dict) -> str:
     return "\n".join(f"  {name:<20} {value}" for name, value in rows.items())
 
 
+def p_lower(values: list[float], than: list[float]) -> float:
+    """Welch's one-sided test that the mean behind ``values`` is lower; without any spread, 0 or 1."""
+    from scipy.stats import ttest_ind
+
+    if len({*values}) == 1 and len({*than}) == 1:
+        return 0.0 if values[0] < than[0] else 1.0
+    return float(ttest_ind(values, than, equal_var=False, alternative="less").pvalue)
+
+
 def compare(a: list[dict], b: list[dict]) -> dict:
     """How the records ``b`` differ from ``a``: means, spreads, and Welch's one-sided test that ``b``'s
     validation loss is lower. Refuses sets whose track, data or machine differ, or with fewer than two records each.
     """
-    from scipy.stats import ttest_ind
-
     for key in ("track", "data_sha256", "hardware"):
         found = {
             json.dumps(record[key], sort_keys=True) if key != "hardware" else record[key]["name"] for record in a + b
@@ -167,7 +174,7 @@ def compare(a: list[dict], b: list[dict]) -> dict:
         "val_loss": means,
         "val_loss_std": [statistics.stdev(values) for values in losses],
         "val_loss_difference": means[1] - means[0],
-        "p_lower_loss": float(ttest_ind(losses[1], losses[0], equal_var=False, alternative="less").pvalue),
+        "p_lower_loss": p_lower(losses[1], losses[0]),
         "active_seconds": seconds,
         "active_time_ratio": seconds[1] / seconds[0],
     }

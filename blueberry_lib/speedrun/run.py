@@ -146,7 +146,7 @@ def run(
             target_loss=config.target_loss,
             eval_every=config.eval_every,
             checkpoint_every=config.checkpoint_every,
-            flops_per_unit=config.flops / (config.windows * config.model.context_length),
+            flops_per_unit=config.flops_per_token,
         ),
         hardware,
         evaluate=evaluator(config, data, hardware.device, hardware.compute_dtype),

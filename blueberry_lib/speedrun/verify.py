@@ -11,7 +11,7 @@ import statistics
 from itertools import pairwise
 
 from blueberry_lib.config import BlueberryError, TrainConfig, from_dict
-from blueberry_lib.speedrun.records import compare, content_sha256
+from blueberry_lib.speedrun.records import compare, content_sha256, p_lower
 from blueberry_lib.speedrun.tracks import deviations
 
 SEEDS = 5  # runs an arm that a claim takes
@@ -32,8 +32,6 @@ def claims(a: list[dict], b: list[dict]) -> dict:
     more than 0.005 nats, by a test of that too. Either takes five runs an arm. Raises BlueberryError for records of
     different tracks, data or machines, and for several budgets within one set.
     """
-    from scipy.stats import ttest_ind
-
     for arm in (a, b):
         budgets = sorted({record["tokens"] for record in arm})
         if len(budgets) > 1:
@@ -43,16 +41,9 @@ def claims(a: list[dict], b: list[dict]) -> dict:
             )
     summary = compare(a, b)
     seeds = min(len(a), len(b))
-    losses = [[record["val_loss"] for record in records] for records in (a, b)]
-    seconds = [[record["active_seconds"] for record in records] for records in (a, b)]
-    allowed = [loss + MARGIN for loss in losses[0]]
-
-    def lower(values, than) -> float:
-        if len({*values}) == 1 and len({*than}) == 1:
-            return 0.0 if values[0] < than[0] else 1.0
-        return float(ttest_ind(values, than, equal_var=False, alternative="less").pvalue)
-
-    p_loss, p_time, p_worse = lower(losses[1], losses[0]), lower(seconds[1], seconds[0]), lower(losses[1], allowed)
+    losses, seconds = ([[r[key] for r in records] for records in (a, b)] for key in ("val_loss", "active_seconds"))
+    p_loss, p_time = summary["p_lower_loss"], p_lower(seconds[1], seconds[0])
+    p_worse = p_lower(losses[1], [loss + MARGIN for loss in losses[0]])
     few = f"{seeds} runs an arm; a claim takes {SEEDS}"
 
     def verdict(p: float, fails: str) -> dict:
@@ -115,11 +106,10 @@ def _identity(record: dict, config: TrainConfig) -> list[str]:
 
 def _arithmetic(record: dict, config: TrainConfig) -> list[str]:
     """Totals that follow from the config and from one another."""
-    tokens = config.windows * config.model.context_length
     expected = {
-        "tokens": tokens,
+        "tokens": config.tokens,
         "steps": config.total_steps,
-        "flops": config.flops,
+        "flops": config.tokens * config.flops_per_token,
         "val_perplexity": math.exp(min(record["val_loss"], 700)),
         "tokens_per_second": record["tokens"] / record["active_seconds"] if record["active_seconds"] > 0 else math.inf,
     }

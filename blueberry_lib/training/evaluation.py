@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from blueberry_lib.config import BlueberryError
+from blueberry_lib.hardware import autocast
 from blueberry_lib.model.blueberry import Blueberry
 from blueberry_lib.model.loss import rows_at_once
 
@@ -40,7 +41,7 @@ def token_evaluator(
         nats, correct = 0.0, 0
         used = slice(None) if batches is None else slice(batches)
         for x, y in list(zip(inputs.split(rows), targets.split(rows), strict=True))[used]:
-            with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+            with autocast(device, dtype):
                 hidden = model.hidden(x.to(device)).flatten(0, 1)  # (N, d)
                 chunk = rows_at_once(model.config.vocab_size, hidden.device)
                 for h, t in zip(hidden.split(chunk), y.to(device).flatten().split(chunk), strict=True):

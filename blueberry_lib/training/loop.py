@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.hardware import Hardware
+from blueberry_lib.hardware import Hardware, autocast
 from blueberry_lib.training.checkpoint import Checkpoints
 from blueberry_lib.training.clock import Clock, warm_up
 from blueberry_lib.training.log import Log, Progress
@@ -120,7 +120,7 @@ def fit(
     pending: list[Tensor] = []  # losses still on the device
 
     def forward_backward(batch: tuple[Tensor, ...], share: float) -> Tensor:
-        with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+        with autocast(device, dtype):
             loss = loss_fn(model, batch)
         scaler.scale(loss * share).backward()
         return loss.detach() * share

@@ -1,6 +1,5 @@
 """The book builds without a warning, and what it promises is there: pages, links, pictures, addresses, numbers."""
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from book_tool import tool
 
 import blueberry_lib
 
@@ -26,13 +26,6 @@ PAGES = [TOC["root"], *(page["file"] for c in CHAPTERS for page in (c, *c.get("s
 NOTEBOOKS = [page for page in PAGES if (ROOT / f"{page}.ipynb").exists()]
 ADDRESS = CONFIG["repository"]["url"]
 COLAB = "https://colab.research.google.com/github/"
-
-
-def tool(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "book" / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Page(HTMLParser):

@@ -3,10 +3,8 @@
 A planted mistake must get the message meant for it; of the solution's mechanical mutants nine in ten must be rejected.
 """
 
-import importlib.util
 import json
 import re
-import sys
 import time
 from importlib import import_module
 from pathlib import Path
@@ -14,25 +12,16 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from book_tool import tool
 
 import blueberry_lib
 from blueberry_lib.checks import CHAPTERS, catalogue, exercise
 from blueberry_lib.checks.engine import Code, examine
 
 ROOT = Path(blueberry_lib.__file__).parents[1]
-TOOLS = ROOT / "book" / "tools"
+TOOL = tool("exercises")
 NAMES = list(catalogue())
 SCORES = json.loads((ROOT / "book" / "records" / "exercises.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def tool():
-    sys.path.insert(0, str(TOOLS))
-    spec = importlib.util.spec_from_file_location("exercise_tool", TOOLS / "exercises.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(TOOLS))
 
 
 def planted(name):
@@ -50,12 +39,12 @@ def defined(source: str):
     return space[made]
 
 
-def test_what_is_generated_from_the_solutions_is_up_to_date(tool, capsys):
-    assert tool.check() == 0, capsys.readouterr().out
+def test_what_is_generated_from_the_solutions_is_up_to_date(capsys):
+    assert TOOL.check() == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_right_answers_are_accepted_quickly_and_the_stub_is_not_started(tool, name):
+def test_right_answers_are_accepted_quickly_and_the_stub_is_not_started(name):
     rules, text = exercise(name).rules, catalogue()[name]
     start = time.monotonic()
     outcome = examine(rules, defined(text["solution"]))
@@ -65,12 +54,12 @@ def test_right_answers_are_accepted_quickly_and_the_stub_is_not_started(tool, na
     assert len(answers) >= 2
     for answer in answers:
         assert examine(rules, answer).status == "correct", (answer, examine(rules, answer))
-    assert examine(rules, defined(tool.stub(text["solution"], name))).status == "not started"
+    assert examine(rules, defined(TOOL.stub(text["solution"], name))).status == "not started"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_planted_mistakes_are_caught_and_mutants_rejected_as_recorded(tool, name, capsys):
-    score = tool.score(name)
+def test_planted_mistakes_are_caught_and_mutants_rejected_as_recorded(name, capsys):
+    score = TOOL.score(name)
     said = capsys.readouterr().out
     assert score["planted"] >= 3 and score["caught"] == score["planted"], said
     assert score["rejected"] >= 0.9 * score["mutants"], said

@@ -98,7 +98,7 @@ def test_the_last_step_is_trimmed_to_the_budget():
     for recipe in RECIPES:
         for track in TRACKS:
             config = get_recipe(recipe, track)
-            tokens = config.windows * config.model.context_length
+            tokens = config.tokens
             assert 0 <= config.train_tokens - tokens < config.model.context_length
             assert 0 <= config.total_steps * config.tokens_per_step - tokens < config.tokens_per_step
     assert get_recipe("r4", "8M").total_steps == 489

@@ -66,7 +66,7 @@ def test_what_is_not_shown_says_why():
 def honest():
     """A record as an official run of best on pocket would write it."""
     config = get_recipe("best", "pocket")
-    tokens, steps, seconds = config.windows * 256, config.total_steps, 70.0
+    tokens, steps, seconds = config.tokens, config.total_steps, 70.0
     curve = [
         {
             "step": step,
@@ -81,7 +81,8 @@ def honest():
         "track": "pocket", "recipe": "best", "seed": 0, "official": True, "deviations": [],
         "params": config.model.n_params, "tokens": tokens, "steps": steps, "train_loss": 3.4, "val_loss": 3.36,
         "val_perplexity": math.exp(3.36), "active_seconds": seconds, "tokens_per_second": tokens / seconds,
-        "flops": config.flops, "hardware": {"name": "cpu", "peak_flops": 4e11}, "versions": {"torch": "2.13.0"},
+        "flops": tokens * config.flops_per_token, "versions": {"torch": "2.13.0"},
+        "hardware": {"name": "cpu", "peak_flops": 4e11},
         "source_sha256": "0" * 64, "data_sha256": "1" * 64, "config": json.loads(json.dumps(asdict(config))),
         "date": "2026-11-21T12:00:00Z", "curve": curve,
     }  # fmt: skip
