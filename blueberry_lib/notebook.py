@@ -7,7 +7,7 @@ from pathlib import Path
 from blueberry_lib.config import BlueberryError
 from blueberry_lib.hardware import PROFILES, Hardware, detect, keep_freed_memory, profile
 from blueberry_lib.interactive import interactive
-from blueberry_lib.speedrun.records import versions
+from blueberry_lib.training.folder import versions
 
 __all__ = ["LiveLoss", "Setup", "interactive", "ledger", "recorded", "setup"]
 RECORDED = Path(__file__).parent / "recorded"

@@ -50,10 +50,11 @@ class Train:
 
     def run(self) -> None:
         from blueberry_lib.speedrun.records import table
-        from blueberry_lib.speedrun.run import load_config, new_folder, run
+        from blueberry_lib.speedrun.run import run
+        from blueberry_lib.training.folder import load_config, new_folder
 
         if self.resume:
-            folder, config = self.resume, load_config(self.resume)
+            folder, config = self.resume, load_config(TrainConfig, self.resume)
         else:
             config = self.config
             default = f"{config.track}-{config.recipe}-seed{config.seed}"

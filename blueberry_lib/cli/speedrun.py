@@ -63,7 +63,7 @@ class SpeedrunCompare:
     def run(self) -> None:
         from blueberry_lib.plots import loss_figure
         from blueberry_lib.speedrun.compare import compare_recipes, describe
-        from blueberry_lib.speedrun.records import write_json
+        from blueberry_lib.training.folder import write_json
 
         folder = RUNS / (self.experiment_name or f"compare-{self.track}-{self.a}-{self.b}")
         summary, records = compare_recipes(self.a, self.b, self.track, self.seeds, folder, self.device)
@@ -93,7 +93,7 @@ class SpeedrunLadder:
     def run(self) -> None:
         from blueberry_lib.plots import ladder_figure
         from blueberry_lib.speedrun.compare import ladder, summarize
-        from blueberry_lib.speedrun.records import write_json
+        from blueberry_lib.training.folder import write_json
 
         folder = RUNS / (self.experiment_name or f"ladder-{self.track}")
         records = ladder(self.recipes, self.track, self.seeds, folder, self.device)

@@ -1,4 +1,6 @@
-"""Batches of token windows, in an order that depends on the seed alone and can be taken up anywhere."""
+"""Batches in an order that depends on the seed alone and can be taken up anywhere."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -7,12 +9,27 @@ from torch import Tensor
 from blueberry_lib.config import BlueberryError
 
 
+class Order:
+    """An endless walk through ``count`` rows: ``order[i]`` is the row at step i, each row once an epoch. Each epoch
+    has its own order, drawn from (seed, epoch)."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self._epoch, self._rows = -1, np.empty(0, dtype=np.int64)
+
+    def __getitem__(self, index: int) -> int:
+        epoch, within = divmod(index, self.count)
+        if epoch != self._epoch:
+            self._rows = np.random.default_rng((self.seed, epoch)).permutation(self.count)
+            self._epoch = epoch
+        return int(self._rows[within])
+
+
 class TokenBatches:
     """An iterator, endless without a limit, of (inputs, targets), each (batch_size, context) int64.
 
     The stream is cut into windows that begin a context apart and overlap by one token, so that
-    in an epoch every token but the first is a target once; fewer than ``context`` tokens at the end are left out. Each
-    epoch has its own order, drawn from (seed, epoch).
+    in an epoch every token but the first is a target once; fewer than ``context`` tokens at the end are left out.
 
     With ``limit`` there are so many windows in all, and the last batch has what is left. With ``contexts``, a
     curriculum, the windows are cut into pieces of these lengths, one after another over equal shares of the limit: the
@@ -29,17 +46,17 @@ class TokenBatches:
         limit: int | None = None,
         contexts: tuple[int, ...] = (),
     ) -> None:
-        self.windows = (len(tokens) - 1) // context
-        if self.windows < 1:
+        windows = (len(tokens) - 1) // context
+        if windows < 1:
             raise BlueberryError(
                 f"The corpus has {len(tokens)} training tokens, fewer than one context of {context} + 1. "
                 "Give more text, or a smaller --model.context-length."
             )
         self.tokens, self.batch_size, self.context = tokens, batch_size, context
-        self.seed, self.device, self.limit = seed, device, limit
+        self.device, self.limit = device, limit
         self.contexts = contexts or (context,)
+        self.order = Order(windows, seed)
         self.position = 0  # windows handed out so far
-        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     @property
     def units(self) -> int:
@@ -56,11 +73,7 @@ class TokenBatches:
         return self.contexts[self.position * len(self.contexts) // self.limit if self.limit else 0]
 
     def _window(self, index: int) -> np.ndarray:
-        epoch, within = divmod(index, self.windows)
-        if epoch != self._epoch:
-            self._order = np.random.default_rng((self.seed, epoch)).permutation(self.windows)
-            self._epoch = epoch
-        start = self._order[within] * self.context
+        start = self.order[index] * self.context
         return self.tokens[start : start + self.context + 1]
 
     def __iter__(self) -> "TokenBatches":
@@ -84,6 +97,43 @@ class TokenBatches:
             shapes.add((self.limit % self.batch_size * self.context // last, last))
         zeros = [torch.zeros(shape, dtype=torch.int64, device=self.device) for shape in sorted(shapes)]
         return [(z, z) for z in zeros]
+
+    def state_dict(self) -> dict:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.position = state["position"]
+
+
+class RowBatches:
+    """An endless iterator of tuples of rows, (batch_size, …) each, drawn together from tensors of equal length."""
+
+    def __init__(self, tensors: Sequence[Tensor], batch_size: int, seed: int, device: str = "cpu") -> None:
+        self.tensors, self.batch_size, self.device = tensors, batch_size, device
+        self.order = Order(len(tensors[0]), seed)
+        self.position = 0
+
+    @property
+    def units(self) -> int:
+        """Rows in a batch."""
+        return self.batch_size
+
+    @property
+    def units_done(self) -> int:
+        return self.position
+
+    def __iter__(self) -> "RowBatches":
+        return self
+
+    def __next__(self) -> tuple[Tensor, ...]:
+        rows = torch.tensor([self.order[self.position + i] for i in range(self.batch_size)])
+        self.position += self.batch_size
+        return tuple(tensor[rows].to(self.device) for tensor in self.tensors)
+
+    def rehearsal(self) -> list[tuple[Tensor, ...]]:
+        """One batch of the first rows."""
+        rows = torch.arange(self.batch_size) % len(self.tensors[0])
+        return [tuple(tensor[rows].to(self.device) for tensor in self.tensors)]
 
     def state_dict(self) -> dict:
         return {"position": self.position}

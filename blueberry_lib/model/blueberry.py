@@ -8,7 +8,7 @@ from blueberry_lib.config import BlueberryError, ModelConfig
 from blueberry_lib.model.attention import KVCache
 from blueberry_lib.model.block import Block
 from blueberry_lib.model.loss import chunked_cross_entropy
-from blueberry_lib.model.position import RMSNorm, rope_tables
+from blueberry_lib.model.position import RMSNorm, rope_2d, rope_tables
 
 INIT_STD = 0.02
 
@@ -33,15 +33,21 @@ class Blueberry(nn.Module):
         """The output head, (V, d_model)."""
         return self.embedding.weight if self.head is None else self.head.weight
 
-    def forward(self, tokens: Tensor, targets: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        targets: Tensor | None = None,
+        cache: KVCache | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
         """Logits (B, T, V); with ``targets`` (B, T) the mean cross-entropy in nats; with a ``cache``
-        the tokens continue those already in it."""
-        x = self.hidden(tokens, cache)
+        the tokens continue those already in it; with ``positions`` (B, T, 2) each has two coordinates."""
+        x = self.hidden(tokens, cache, positions)
         if targets is None:
             return self.logits(x)
         return chunked_cross_entropy(x.flatten(0, 1), self.head_weight, targets.flatten(), self.config.soft_cap)
 
-    def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+    def hidden(self, tokens: Tensor, cache: KVCache | None = None, positions: Tensor | None = None) -> Tensor:
         """The residual stream after the last norm, (B, T, d_model): what the head reads."""
         start, length = (cache.position if cache else 0), tokens.shape[1]
         end = start + length
@@ -50,7 +56,10 @@ class Blueberry(nn.Module):
                 f"{end} tokens exceed the model's context of {len(self.cos)}; use a shorter prompt or "
                 "fewer new tokens, or train with a larger --model.context-length."
             )
-        rope = self.cos[start:end], self.sin[start:end]
+        if positions is None:
+            rope = self.cos[start:end], self.sin[start:end]
+        else:
+            rope = rope_2d(self.cos, self.sin, positions)
         mask = cache.mask(length) if cache else None
 
         x = self.embed(tokens)  # (B, T, d)

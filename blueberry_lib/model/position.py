@@ -25,6 +25,18 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
 
 
+def rope_2d(cos: Tensor, sin: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, (B, 1, T, D/2) each, of tokens that have two coordinates: ``positions`` (B, T, 2).
+
+    ``cos`` and ``sin`` are ``rope_tables``. Even pairs turn by the first coordinate and odd ones by the second, so a
+    token at (p, p) turns exactly as one at position p (as in Qwen2-VL; Wang et al., 2024).
+    """
+    first, second = positions.unbind(-1)  # (B, T) each
+    even = torch.arange(cos.shape[1], device=cos.device) % 2 == 0
+    cos, sin = (torch.where(even, table[first], table[second]).unsqueeze(1) for table in (cos, sin))
+    return cos, sin
+
+
 def interleaved_to_half(head_dim: int) -> Tensor:
     """The permutation between RoPE's two conventions.
 

@@ -2,44 +2,19 @@
 
 import hashlib
 import json
-import os
-import platform
 import statistics
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy
-import tokenizers
-import torch
-
-import blueberry_lib
 from blueberry_lib.config import BlueberryError, TrainConfig
 from blueberry_lib.data.shards import TokenData
 from blueberry_lib.hardware import Hardware
 from blueberry_lib.speedrun.tracks import deviations
 from blueberry_lib.training import Result
 from blueberry_lib.training.clock import Clock
-
-
-def source_sha256() -> str:
-    """One hash over the library's Python files."""
-    root = Path(blueberry_lib.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py"), key=lambda p: p.relative_to(root).as_posix()):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()
-
-
-def versions() -> dict[str, str]:
-    return {
-        "blueberry_lib": blueberry_lib.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "tokenizers": tokenizers.__version__,
-    }
+from blueberry_lib.training.folder import source_sha256, versions
 
 
 def build_record(
@@ -89,13 +64,6 @@ def content_sha256(record: dict) -> str:
     """A hash over all of a record but this hash: a changed digit shows, a forger's patience does not."""
     content = {name: value for name, value in record.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(json.loads(json.dumps(content)), sort_keys=True).encode()).hexdigest()
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file whole or not at all."""
-    building = path.with_name(f".{path.name}.building")
-    building.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(building, path)
 
 
 def read_record(path: Path) -> dict:

@@ -1,14 +1,12 @@
 """One run, from corpus to record: corpus → shards → batch → loss → update → record."""
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 
-from blueberry_lib.config import BlueberryError, TrainConfig, from_dict
+from blueberry_lib.config import BlueberryError, TrainConfig
 from blueberry_lib.data.batches import TokenBatches
 from blueberry_lib.data.shards import TokenData, prepare
 from blueberry_lib.data.tokens import END_OF_TEXT, bytes_per_token, load_tokenizer
@@ -18,49 +16,21 @@ from blueberry_lib.model import Blueberry
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.optim.schedules import learning_rate_factor
 from blueberry_lib.plots import loss_figure
-from blueberry_lib.speedrun.records import build_record, write_json
+from blueberry_lib.speedrun.records import build_record
 from blueberry_lib.training import LoopConfig, fit
 from blueberry_lib.training.checkpoint import Checkpoints, load_model
 from blueberry_lib.training.clock import Clock
 from blueberry_lib.training.evaluation import token_evaluator
+from blueberry_lib.training.folder import load_config, save_config, write_json
 from blueberry_lib.training.log import Log
 
 SAMPLE_PROMPTS = {"stdlib": ("", "\n\n\ndef", "\n\n\nclass", "\nimport"), "docs": ("", "Returns", "Parameters", "The")}
 SAMPLE_TOKENS = 160
 
 
-def new_folder(root: Path, name: str | None, default: str) -> Path:
-    """A fresh folder under ``root``: ``name``, which must not exist, or the first free of default, default-2, …"""
-    root.mkdir(parents=True, exist_ok=True)
-    attempt = 1
-    while True:
-        folder = root / (name or (default if attempt == 1 else f"{default}-{attempt}"))
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            if name:
-                raise BlueberryError(
-                    f"{folder} already exists, and runs are never overwritten: choose another --experiment-name, "
-                    f"or continue that run with: python -m blueberry_lib train --resume {folder}"
-                ) from None
-            attempt += 1
-
-
-def load_config(folder: Path) -> TrainConfig:
-    """The config a run was started with."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise BlueberryError(f"{folder} is no run: it has no config.json. Runs live under runs/<experiment-name>.")
-    try:
-        return from_dict(TrainConfig, json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise BlueberryError(f"{path} is damaged: {error}. Restore it, or start the run anew.") from None
-
-
 def load_run(folder: Path, device: str = "cpu") -> tuple[Blueberry, TrainConfig]:
     """The model of a run's newest checkpoint, in eval mode, and its config."""
-    config = load_config(folder)
+    config = load_config(TrainConfig, folder)
     model = Blueberry(config.model)
     load_model(Checkpoints(folder / "checkpoints").latest(), model)
     return model.to(device).eval(), config
@@ -105,7 +75,7 @@ def run(
     check_vocabulary(config, data)
     tokenizer = data.tokenizer()
     if not resume:
-        write_json(folder / "config.json", asdict(config))
+        save_config(folder, config)
         if tokenizer:
             (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
 

@@ -97,6 +97,7 @@ def fit(
     hardware: Hardware,
     *,
     evaluate: Callable[..., dict] | None = None,
+    after_step: Callable[[], None] | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
     log: Log | None = None,
@@ -107,7 +108,8 @@ def fit(
 
     ``batches`` yields tuples of tensors and has ``units`` (of a full batch), ``units_done``, ``rehearsal()`` (a dummy
     batch of each shape), ``state_dict`` and ``load_state_dict``; ``loss_fn(model, batch)`` gives a mean loss;
-    ``schedule(step)`` the factor on every learning rate; ``evaluate(model)`` a dict with at least ``loss``. With
+    ``schedule(step)`` the factor on every learning rate; ``evaluate(model)`` a dict with at least ``loss``;
+    ``after_step()`` follows each optimizer step, and what it changes must belong to the model's state. With
     ``resume`` the newest of ``checkpoints`` is continued. Raises Interrupted on SIGINT and SIGTERM, after saving, and
     BlueberryError when the loss is not finite.
     """
@@ -137,6 +139,8 @@ def fit(
             scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
         scaler.update()
+        if after_step:
+            after_step()
         return loss
 
     def diverged(what: str) -> BlueberryError:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from blueberry_lib.hardware import detect, keep_freed_memory
-from blueberry_lib.speedrun.records import versions, write_json
+from blueberry_lib.training.folder import versions, write_json
 
 TARGET = Path(__file__).parents[2] / "blueberry_lib" / "recorded" / "attention_cost.json"
 HEADS, HEAD_DIM = 8, 64

@@ -27,7 +27,7 @@ from blueberry_lib.config import ModelConfig, pocket
 from blueberry_lib.generation import generate
 from blueberry_lib.hardware import detect
 from blueberry_lib.model import Blueberry
-from blueberry_lib.speedrun.records import versions, write_json
+from blueberry_lib.training.folder import versions, write_json
 
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "book" / "records" / "decoding.json"

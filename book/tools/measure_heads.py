@@ -21,10 +21,10 @@ from blueberry_lib.model import Blueberry, attention
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.optim.schedules import learning_rate_factor
 from blueberry_lib.speedrun.recipes import get_recipe
-from blueberry_lib.speedrun.records import versions, write_json
 from blueberry_lib.speedrun.run import evaluator
 from blueberry_lib.training import LoopConfig, fit
 from blueberry_lib.training.clock import Clock
+from blueberry_lib.training.folder import versions, write_json
 
 TARGET = Path(__file__).parents[2] / "blueberry_lib" / "recorded" / "heads.json"
 TEXT = "def add(self, item):\n    self.items.append(item)\n    self.count += 1\n    self."

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blueberry_lib.hardware import detect
-from blueberry_lib.speedrun.records import versions, write_json
+from blueberry_lib.training.folder import versions, write_json
 
 TARGET = Path(__file__).parents[2] / "blueberry_lib" / "recorded" / "lookup.json"
 PAIRS, KEYS, VALUES, WIDTH, BATCH, STEPS, RATE = 8, 16, 16, 128, 128, 200, 3e-3

@@ -20,8 +20,8 @@ from blueberry_lib.config import TrainConfig
 from blueberry_lib.data.shards import prepare
 from blueberry_lib.model import Blueberry, moe
 from blueberry_lib.speedrun.recipes import get_recipe
-from blueberry_lib.speedrun.records import write_json
 from blueberry_lib.speedrun.run import load_run, run
+from blueberry_lib.training.folder import write_json
 
 TARGET = Path(__file__).parents[1] / "records" / "moe_against_dense.json"
 COPIED = ("seed", "params", "tokens", "steps", "train_loss", "val_loss", "bits_per_byte", "active_seconds")

@@ -33,9 +33,9 @@ from blueberry_lib.optim.muon import Muon
 from blueberry_lib.optim.orthogonalize import newton_schulz, polar_express
 from blueberry_lib.optim.schedules import learning_rate_factor
 from blueberry_lib.speedrun.recipes import get_recipe
-from blueberry_lib.speedrun.records import versions, write_json
 from blueberry_lib.speedrun.run import evaluator
 from blueberry_lib.training import LoopConfig, fit
+from blueberry_lib.training.folder import versions, write_json
 
 TARGET = Path(__file__).parents[2] / "blueberry_lib" / "recorded" / "muon_against_adamw.json"
 RATES = {"adamw": (0.00025, 0.0005, 0.001, 0.002, 0.004), "muon": (0.006, 0.012, 0.024, 0.048, 0.096)}

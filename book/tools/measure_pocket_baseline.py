@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from blueberry_lib.speedrun.recipes import get_recipe
-from blueberry_lib.speedrun.records import write_json
 from blueberry_lib.speedrun.run import run
+from blueberry_lib.training.folder import write_json
 
 ROOT = Path(__file__).parents[2]
 KEPT = (

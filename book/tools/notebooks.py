@@ -25,7 +25,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from blueberry_lib.hardware import detect
-from blueberry_lib.speedrun.records import source_sha256, versions, write_json
+from blueberry_lib.training.folder import source_sha256, versions, write_json
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "book" / "records" / "notebooks.json"

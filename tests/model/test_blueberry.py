@@ -75,6 +75,32 @@ def test_cached_logits_equal_uncached(variants, randomized):
         torch.testing.assert_close(torch.cat(pieces, 1), whole, atol=1e-4, rtol=1e-4)
 
 
+def test_positions_along_a_line_change_no_bit_and_those_in_a_plane_do(variants, randomized):
+    line = torch.arange(32)[None, :, None].expand(2, 32, 2)
+    plane = torch.stack((line[..., 0] // 4, line[..., 0] % 4), dim=-1)
+    for name, config in variants.items():
+        model = randomized(Blueberry(config))
+        tokens, targets = torch.randint(97, (2, 2, 32)).unbind()
+        with torch.no_grad():
+            assert torch.equal(model(tokens, positions=line), model(tokens)), name
+            assert torch.equal(model(tokens, targets, positions=line), model(tokens, targets)), name
+            assert (model(tokens, positions=plane) - model(tokens)).abs().max() > 1e-3, name
+
+
+def test_with_positions_too_cached_logits_equal_uncached(variants, randomized):
+    index = torch.arange(20)[None, :, None].expand(2, 20, 2)
+    places = torch.where(index < 4, index, torch.stack(((index[..., 0] - 4) // 4, index[..., 0] % 4), -1) + 4)
+    for config in variants.values():
+        model = randomized(Blueberry(config))
+        tokens = torch.randint(97, (2, 20))
+        with torch.no_grad():
+            whole = model(tokens, positions=places)
+            cache = KVCache(config, 2, 20, torch.zeros(2, dtype=torch.long), torch.float32)
+            parts = zip(tokens.split([7, 1, 12], 1), places.split([7, 1, 12], 1), strict=True)
+            pieces = [model(part, cache=cache, positions=place) for part, place in parts]
+        torch.testing.assert_close(torch.cat(pieces, 1), whole, atol=1e-4, rtol=1e-4)
+
+
 def test_the_loss_is_the_cross_entropy_of_the_logits(variants, randomized):
     for config in variants.values():
         model = randomized(Blueberry(config))

@@ -34,7 +34,7 @@ class Run:
         self.loss_fn = loss_fn or (lambda model, batch: model(*batch))
         self.rates = []
 
-    def fit(self, steps, schedule=lambda step: 1.0, resume=False, log=None, **settings):
+    def fit(self, steps, schedule=lambda step: 1.0, resume=False, log=None, after_step=None, **settings):
         def note(step):
             self.rates.append(schedule(step))
             return schedule(step)
@@ -42,7 +42,7 @@ class Run:
         return fit(
             self.model, self.batches, self.loss_fn, self.optimizers, note,
             LoopConfig(total_steps=steps, **settings), self.hardware,
-            checkpoints=self.checkpoints, resume=resume, log=log, quiet=True,
+            checkpoints=self.checkpoints, resume=resume, log=log, after_step=after_step, quiet=True,
         )  # fmt: skip
 
     def weights(self):
@@ -73,6 +73,13 @@ def test_the_schedule_is_asked_once_a_step_and_rate_zero_moves_nothing(tiny):
     moved = Run(tiny)
     moved.fit(1, schedule=lambda step: 0.5)
     assert moved.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.012)
+
+
+def test_after_each_step_comes_what_was_asked_for(tiny):
+    run, seen = Run(tiny), []
+    run.fit(3, accumulation=2, after_step=lambda: seen.append(run.weights()))
+    assert len(seen) == 1 + 3  # once in the warm-up, whose steps are taken back
+    assert torch.equal(seen[-1], run.weights()) and not torch.equal(seen[1], seen[2])
 
 
 def test_clipping_bounds_the_gradient(tiny):
