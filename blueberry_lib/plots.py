@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
+MARKERS = "os^vD<>P*X"
+
 
 @contextmanager
 def panel(records: Sequence[dict], path: Path) -> Iterator:
@@ -51,12 +53,12 @@ def loss_figure(records: Sequence[dict], path: Path) -> None:
 
 
 def ladder_figure(records: Sequence[dict], path: Path) -> None:
-    """Final validation loss against active time, a point a run and the mean of each recipe by name."""
+    """Final validation loss against active time, a point a run; the means of each recipe stand in the legend."""
     with panel(records, path) as axis:
         for i, (recipe, runs) in enumerate(by_recipe(records).items()):
             seconds, losses = ([run[key] for run in runs] for key in ("active_seconds", "val_loss"))
-            axis.plot(seconds, losses, "o", color=f"C{i}", alpha=0.5, ms=6)
-            beside = {"xytext": (8, 4 - 18 * (i % 2)), "textcoords": "offset points"}
-            axis.annotate(recipe, (fmean(seconds), fmean(losses)), **beside)
+            label = f"{recipe}: {fmean(losses):.2f} in {fmean(seconds):,.0f} s"
+            axis.plot(seconds, losses, MARKERS[i % len(MARKERS)], color=f"C{i}", alpha=0.7, ms=8, ls="", label=label)
         axis.set(xlabel="active time, s", ylabel="validation loss, nats a token")
-        axis.margins(0.15)
+        axis.margins(0.1)
+        axis.legend(fontsize=10)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from blueberry_lib.training.log import Log
 pytest.importorskip("tyro")
 from blueberry_lib.cli import main, parse
 
+LADDER = Path(__file__).parents[1] / "book" / "records" / "ladder_pocket.json"
 TINY = (
     "--model.vocab-size 97 --model.context-length 32 --model.n-layers 2 --model.d-model 32 --model.n-heads 4 "
     "--model.n-kv-heads 2 --model.d-ff 64 --batch-size 4 --validation-tokens 960 --train-tokens 2560 --device cpu"
@@ -36,6 +38,14 @@ def complaint(capsys, word):
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and word in lines[0], lines
     return lines[0]
+
+
+def test_a_ladder_is_drawn_from_records_without_running(here, capsys):
+    assert main(["speedrun", "ladder", "--records", str(LADDER)]) == 0
+    assert (here / "runs/ladder-pocket/ladder.png").stat().st_size > 10_000
+    assert not list(here.rglob("checkpoints")) and "best" in capsys.readouterr().out
+    assert main(["speedrun", "ladder", "--records", "nowhere.json"]) == 2
+    complaint(capsys, "nowhere.json")
 
 
 def test_train_writes_a_record_with_everything_in_it(here, token_folder, capsys):

@@ -89,18 +89,25 @@ class SpeedrunLadder:
     """Folder under runs/; with the same one it goes on where it stopped."""
     output: Path | None = None
     """Also write the records to this JSON file."""
+    records: Path | None = None
+    """Draw the records in this file, such as book/records/ladder_pocket.json, and run nothing."""
 
     def run(self) -> None:
         from blueberry_lib.plots import ladder_figure
         from blueberry_lib.speedrun.compare import ladder, summarize
+        from blueberry_lib.speedrun.records import read_records
         from blueberry_lib.training.folder import write_json
 
         folder = RUNS / (self.experiment_name or f"ladder-{self.track}")
-        records = ladder(self.recipes, self.track, self.seeds, folder, self.device)
-        for path in filter(None, (folder / "ladder.json", self.output)):
-            write_json(path, {"records": records})
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.records:
+            records = read_records([self.records])
+        else:
+            records = ladder(self.recipes, self.track, self.seeds, folder, self.device)
+            for path in filter(None, (folder / "ladder.json", self.output)):
+                write_json(path, {"records": records})
         ladder_figure(records, folder / "ladder.png")
-        print(f"\n{summarize(records)}\nWrote {folder}/ladder.json and ladder.png.")
+        print(f"\n{summarize(records)}\nWrote {folder}/ladder.png" + (" and ladder.json." if not self.records else "."))
 
 
 @dataclass(frozen=True)

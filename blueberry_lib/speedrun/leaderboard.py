@@ -42,28 +42,34 @@ def _mean(runs: list[dict], key: str) -> float:
     return statistics.fmean(run[key] for run in runs)
 
 
-def _against(base: list[dict], runs: list[dict]) -> str:
-    """The improvement over r4, and whether it is shown."""
+def _against(base: list[dict], runs: list[dict]) -> tuple[str, bool]:
+    """The improvement over r4 in words, and whether it is shown."""
     if not base or runs[0]["recipe"] == "r4":
-        return "–"
+        return "–", False
     difference = _mean(runs, "val_loss") - _mean(base, "val_loss")
     if min(len(base), len(runs)) < 2:
-        return f"{difference:+.3f} (one run says nothing of its spread)"
+        return f"{difference:+.3f} (one run says nothing of its spread)", False
     found = claims(base, runs)
     if found["lower_loss"]["shown"]:
-        return f"**{difference:+.3f}**, shown (p = {found['lower_loss']['p']:.1g})"
+        return f"**{difference:+.3f}**, shown (p = {found['lower_loss']['p']:.1g})", True
     if found["faster"]["shown"]:
-        return f"{difference:+.3f}, faster: shown (p = {found['faster']['p']:.1g})"
-    return f"{difference:+.3f}, not shown"
+        return f"{difference:+.3f}, faster: shown (p = {found['faster']['p']:.1g})", True
+    return f"{difference:+.3f}, not shown", False
 
 
 def render(records: list[dict]) -> str:
-    """The tables: for each track, machine class, machine and data, the recipes, lowest validation loss first."""
+    """The tables: for each track, machine class, machine and data, the recipes, lowest validation loss first. A recipe
+    is confirmed once its improvement over r4 is shown on a second machine."""
     official = [record for record in records if record["tokens"] > 0.99 * TRACKS[record["track"]].train_tokens]
     groups: dict[tuple, dict[str, list[dict]]] = {}
     for record in official:
         place = (record["track"], machine_class(record), record["hardware"]["name"], record["data_sha256"])
         groups.setdefault(place, {}).setdefault(record["recipe"], []).append(record)
+    shown_on: dict[tuple, set[str]] = {}
+    for (track, _, machine, _), recipes in groups.items():
+        for name, runs in recipes.items():
+            if _against(recipes.get("r4", []), runs)[1]:
+                shown_on.setdefault((track, name), set()).add(machine)
     lines = []
     for (track, kind, machine, data), recipes in sorted(groups.items()):
         versions = next(iter(recipes.values()))[0]["versions"]
@@ -81,9 +87,10 @@ def render(records: list[dict]) -> str:
             spread = f" ± {statistics.stdev(losses):.3f}" if len(losses) > 1 else ""
             idea = RECIPES[name].idea if name in RECIPES else name.replace("-", " ")
             unranked = "" if runs[0]["official"] else "history, unranked; "
-            status = unranked + ("submitted" if len(runs) >= SEEDS else f"provisional: {len(runs)} of {SEEDS} runs")
+            confirmed = "confirmed" if len(shown_on.get((track, name), ())) > 1 else "submitted"
+            status = unranked + (confirmed if len(runs) >= SEEDS else f"provisional: {len(runs)} of {SEEDS} runs")
             lines.append(
-                f"| {name} | {idea} | {len(runs)} | {_mean(runs, 'val_loss'):.3f}{spread} | {_against(base, runs)} "
+                f"| {name} | {idea} | {len(runs)} | {_mean(runs, 'val_loss'):.3f}{spread} | {_against(base, runs)[0]} "
                 f"| {_mean(runs, 'active_seconds'):.1f} s | {status} |"
             )
         lines.append("")

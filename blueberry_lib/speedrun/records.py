@@ -79,6 +79,10 @@ def read_records(paths: Iterable[Path], recipe: str | None = None, tokens: int |
     for path in paths:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise BlueberryError(
+                f"There is no file {path}; expected a record.json, or a file of several records."
+            ) from None
         except ValueError as error:
             raise BlueberryError(f"{path} is no JSON: {error}") from None
         found += content.get("records", [content])

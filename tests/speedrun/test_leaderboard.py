@@ -41,6 +41,16 @@ def test_machines_and_data_are_kept_apart_and_the_lowest_loss_comes_first():
     assert first.index("| best |") < first.index("| r4 |")
 
 
+def test_an_improvement_is_confirmed_once_a_second_machine_shows_it():
+    def second(add):
+        return [{**r, "hardware": {"name": "another", "device": "cpu"}, "val_loss": r["val_loss"] + add} for r in FIVE]
+
+    assert all("submitted" in row for row in rows(render(FIVE), "best"))
+    assert all("confirmed" in row for row in rows(render(FIVE + second(0.1)), "best"))
+    same = [{**r, "val_loss": 3.9 + 0.01 * r["seed"]} for r in second(0.0)]
+    assert all("submitted" in row for row in rows(render(FIVE + same), "best"))
+
+
 def test_a_shorter_budget_and_an_unofficial_run_do_not_rank():
     text = render([*FIVE, record("r3", 0, 1.0, tokens=2**19), record("r0", 0, 3.0, official=False)])
     assert rows(text, "r3") == []
