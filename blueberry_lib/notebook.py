@@ -37,11 +37,11 @@ def setup() -> Setup:
     return chosen
 
 
-def ledger(tokens: int, flops: float, seconds: float, hardware: Hardware) -> str:
+def ledger(units: int, flops: float, seconds: float, hardware: Hardware, unit: str = "tokens") -> str:
     """What a training cell cost, in one line."""
     price = hardware.price_per_hour
     cost = f"${seconds / 3600 * price:.4f} at ${price:.3f} an hour" if price else "cost unknown"
-    return f"run here: {tokens:,} tokens, {flops / 1e12:,.1f} TFLOP, {seconds:.0f} s, {cost}, {hardware.name}"
+    return f"run here: {units:,} {unit}, {flops / 1e12:,.1f} TFLOP, {seconds:.0f} s, {cost}, {hardware.name}"
 
 
 def recorded(name: str) -> dict:

@@ -11,19 +11,16 @@ MARKERS = "os^vD<>P*X"
 @contextmanager
 def panel(records: Sequence[dict], path: Path) -> Iterator:
     """Axes to draw records on, legible at the width of a phone, titled by track and machine and saved to ``path``."""
-    import matplotlib
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure  # not pyplot, whose backend belongs to the notebook or terminal it runs in
 
-    if path.suffix == ".png":
-        matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    with plt.rc_context({"font.size": 12, "legend.fontsize": 12, "axes.titlesize": 12}):
-        figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    with rc_context({"font.size": 12, "legend.fontsize": 12, "axes.titlesize": 12}):
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        axis = figure.subplots()
         axis.set_title(f"{records[0]['track']} on {records[0]['hardware']['name']}")
         axis.grid(alpha=0.3)
         yield axis
         figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:

@@ -5,6 +5,7 @@ import pytest
 from blueberry_lib.plots import loss_figure
 
 plt = pytest.importorskip("matplotlib.pyplot")
+Figure = pytest.importorskip("matplotlib.figure").Figure
 
 
 def record(recipe, loss):
@@ -22,7 +23,8 @@ def record(recipe, loss):
 
 def test_one_large_panel_holds_every_run_and_the_mean_of_each_recipe(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plt, "close", drawn.append)
+    save, backend = Figure.savefig, plt.get_backend()
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k)))
     loss_figure([record("r4", 4.0), record("best", 3.0), record("best", 3.5)], tmp_path / "loss.png")
     (axis,) = drawn[0].axes
     texts = [text.get_text() for text in axis.get_legend().get_texts()]
@@ -31,5 +33,4 @@ def test_one_large_panel_holds_every_run_and_the_mean_of_each_recipe(tmp_path, m
     labels = [axis.title, axis.xaxis.label, axis.yaxis.label, *axis.get_legend().get_texts(), *axis.get_xticklabels()]
     assert min(label.get_fontsize() for label in labels) >= 12
     assert plt.imread(tmp_path / "loss.png").shape[:2] == (570, 960)
-    monkeypatch.undo()
-    plt.close(drawn[0])
+    assert plt.get_backend() == backend and not plt.get_fignums()

@@ -13,7 +13,8 @@ LAYERS = (
     {"config", "hardware", "plots"},
     {"model", "optim", "data"},
     {"training"},
-    {"generation", "scaling", "images"},
+    {"generation", "scaling"},
+    {"images"},
     {"speedrun"},
     {"checks", "interactive", "notebook", "export", "doctor", "cli", "__main__"},
 )

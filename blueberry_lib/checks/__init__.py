@@ -16,7 +16,14 @@ from blueberry_lib.checks.engine import examine
 from blueberry_lib.checks.panel import Note, Panel
 from blueberry_lib.config import BlueberryError
 
-CHAPTERS = {"02": "next_token", "04": "attention", "09": "muon"}
+CHAPTERS = {
+    "02": "next_token",
+    "04": "attention",
+    "09": "muon",
+    "11": "measuring",
+    "12": "speedrun",
+    "16": "flow_matching",
+}
 
 
 @cache

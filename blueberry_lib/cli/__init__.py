@@ -14,6 +14,8 @@ import tyro
 from tyro.conf import subcommand
 
 from blueberry_lib.cli.course import Doctor, Progress
+from blueberry_lib.cli.flow import flow
+from blueberry_lib.cli.multimodal import multimodal_command, vqvae_command
 from blueberry_lib.cli.runs import Eval, Prepare, Sample, Train
 from blueberry_lib.cli.speedrun import Speedrun
 from blueberry_lib.config import BlueberryError
@@ -33,6 +35,9 @@ def parse(argv: list[str]):
         | Annotated[Speedrun, subcommand("speedrun")]
         | Annotated[Sample, subcommand("sample")]
         | Annotated[Eval, subcommand("eval")]
+        | Annotated[flow(argv), subcommand("flow")]
+        | Annotated[vqvae_command(argv), subcommand("vqvae")]
+        | Annotated[multimodal_command(argv), subcommand("multimodal")]
         | Annotated[Doctor, subcommand("doctor")]
         | Annotated[Progress, subcommand("progress")]
     )

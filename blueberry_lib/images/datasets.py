@@ -44,9 +44,17 @@ class ImageData:
             digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()
 
+    def class_index(self, name: str) -> int:
+        """The label of a class, given by its name or its number. Raises BlueberryError for another."""
+        if name in self.classes:
+            return self.classes.index(name)
+        if name.isdecimal() and int(name) < len(self.classes):
+            return int(name)
+        raise BlueberryError(f"There is no class {name!r}; there are {', '.join(self.classes)}.")
+
     def scale(self, pixels: Tensor) -> Tensor:
         """Levels 0 … levels − 1 → float32 in [−1, 1]."""
-        return pixels.float() * (2 / (self.levels - 1)) - 1
+        return pixels.float() / ((self.levels - 1) / 2) - 1
 
     def round(self, images: Tensor) -> Tensor:
         """Images in [−1, 1], which may stray beyond → the nearest of the data's levels, as float32 in [−1, 1]."""
@@ -139,6 +147,12 @@ def _from_arrays(spec: str, arrays: dict[str, np.ndarray]) -> ImageData:
             raise BlueberryError(f"{spec}: y_{split} is {y.dtype} of shape {y.shape}; expected {len(x)} whole labels.")
         x = x[..., None] if x.ndim == 3 else x
         tensors[split] = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y.astype(np.int64))
+    (train, _), (val, _) = tensors.values()
+    if train.shape[1:] != val.shape[1:] or not (len(train) and len(val)):
+        raise BlueberryError(
+            f"{spec}: x_train has {len(train)} images of shape {tuple(train.shape[1:])} and x_test {len(val)} of "
+            f"{tuple(val.shape[1:])} (channels first); expected some in each, of one shape."
+        )
     count = int(max(labels.max() for _, labels in tensors.values())) + 1
     names = [str(name) for name in arrays.get("label_names", range(count))]
     lowest = int(min(labels.min() for _, labels in tensors.values()))

@@ -1,19 +1,21 @@
 """Repeat what chapters 11 and 12 show of the pocket track, and keep it.
 
-    python book/tools/measure_pocket.py ladder      every recipe, three seeds: half an hour, two cores, nothing else running
-    python book/tools/measure_pocket.py seeds       r4 and best, ten seeds: losses only, so the machine may be shared
-    python book/tools/measure_pocket.py ablations   best without each of its differences, three seeds: losses only
+    python book/tools/measure_pocket.py ladder     every recipe, three seeds: half an hour, both cores to itself
+    python book/tools/measure_pocket.py seeds      r4 and best, ten seeds: losses only, so the machine may be shared
+    python book/tools/measure_pocket.py ablations  best without each of its differences, three seeds: losses only
 
 Runs lie in runs/pocket-records; one that is there is not repeated. The full records of the ladder go to
 book/records/ladder_pocket.json, what the notebooks draw to blueberry_lib/recorded/.
 """
 
 import argparse
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from blueberry_lib.speedrun.compare import BUDGET_STEPS, run_recipe
 from blueberry_lib.speedrun.recipes import DIFFERENCES, RECIPES
+from blueberry_lib.speedrun.records import p_lower
 from blueberry_lib.training.folder import write_json
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +36,20 @@ def runs(recipes: Sequence[str], seeds: Sequence[int]) -> list[dict]:
     ]
 
 
-def write(name: str, target: str, records: list[dict], rows: list[dict], cores: str) -> None:
+def summary(rows: list[dict], key: str) -> dict[str, dict]:
+    """Mean and standard deviation of the losses that share a key."""
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        groups.setdefault(str(row[key]), []).append(row["val_loss"])
+    return {
+        name: {"mean": statistics.fmean(losses), "std": statistics.stdev(losses), "seeds": len(losses)}
+        for name, losses in groups.items()
+    }
+
+
+def write(
+    name: str, target: str, records: list[dict], rows: list[dict], cores: str, found: dict[str, dict] | None = None
+) -> None:
     first = records[0]
     head = {
         "what": WHAT[name],
@@ -45,7 +60,10 @@ def write(name: str, target: str, records: list[dict], rows: list[dict], cores: 
         "tokens": first["tokens"],
         "data_sha256": first["data_sha256"],
     }
-    write_json(ROOT / "blueberry_lib" / "recorded" / f"{target}.json", {**head, "runs": rows})
+    write_json(
+        ROOT / "blueberry_lib" / "recorded" / f"{target}.json",
+        {**head, **({"summary": found} if found else {}), "runs": rows},
+    )
 
 
 def ladder() -> None:
@@ -63,7 +81,7 @@ def ladder() -> None:
 def seeds() -> None:
     records = runs(["r4", "best"], NOISE_SEEDS)
     rows = [{key: record[key] for key in ("recipe", "seed", "val_loss")} for record in records]
-    write("seeds", "ten_seeds", records, rows, "1 or 2 cores")
+    write("seeds", "ten_seeds", records, rows, "1 or 2 cores", summary(records, "recipe"))
 
 
 def ablations() -> None:
@@ -73,7 +91,12 @@ def ablations() -> None:
         | {key: record[key] for key in ("seed", "params", "val_loss")}
         for record in records
     ]
-    write("ablations", "ablations", records, rows, "1 or 2 cores")
+    found = summary(rows, "without")
+    whole = [row["val_loss"] for row in rows if row["without"] is None]
+    for name in DIFFERENCES:
+        found[name]["rise"] = found[name]["mean"] - found["None"]["mean"]
+        found[name]["p"] = p_lower(whole, [row["val_loss"] for row in rows if row["without"] == name])
+    write("ablations", "ablations", records, rows, "1 or 2 cores", found)
 
 
 if __name__ == "__main__":

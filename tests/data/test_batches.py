@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.data.batches import TokenBatches
+from blueberry_lib.data.batches import RowBatches, TokenBatches
 
 STREAM = np.arange(8 * 30 + 1, dtype=np.uint16)  # 30 windows of 8
 
@@ -73,3 +73,37 @@ def test_a_curriculum_has_the_same_tokens_in_the_same_order_in_shorter_rows():
         assert torch.equal(a.flatten(), x.flatten()) and torch.equal(b.flatten(), y.flatten())
     assert shapes == [(16, 2), (8, 4), (4, 8)]
     assert {tuple(x.shape) for x, _ in rising.rehearsal()} == set(shapes)
+
+
+def rows(seed=0, batch_size=7, count=30):
+    numbers = torch.arange(count)
+    return RowBatches((numbers, torch.stack((numbers, -numbers), dim=1)), batch_size, seed)
+
+
+def test_rows_are_drawn_together_and_each_once_an_epoch():
+    batches = rows()
+    drawn = [next(batches) for _ in range(30)]  # 210 rows: 7 epochs, and batches that span two
+    for numbers, pairs in drawn:
+        assert numbers.shape == (7,) and torch.equal(pairs, torch.stack((numbers, -numbers), dim=1))
+    numbers = torch.cat([n for n, _ in drawn])
+    epochs = numbers.view(7, 30)
+    assert torch.equal(epochs.sort(dim=1).values, torch.arange(30).expand(7, 30))
+    assert not torch.equal(epochs[0], epochs[1]) and batches.units == 7 and batches.units_done == 210
+    assert torch.equal(next(rows())[0], drawn[0][0]) and not torch.equal(next(rows(seed=1))[0], drawn[0][0])
+
+
+def test_rows_resume_where_they_were_and_a_rehearsal_draws_none():
+    batches = rows()
+    for _ in range(9):
+        next(batches)
+    state = batches.state_dict()
+    (rehearsed,) = rows(batch_size=40).rehearsal()  # more than there are
+    assert rehearsed[0].shape == (40,) and rehearsed[1].shape == (40, 2)
+    assert [t.shape for t in batches.rehearsal()[0]] == [t.shape for t in next(batches)]
+    fresh = rows()
+    fresh.load_state_dict(state)
+    ahead = [next(fresh)[0] for _ in range(4)]
+    again = rows()
+    again.load_state_dict(state)
+    again.rehearsal()
+    assert all(torch.equal(next(again)[0], numbers) for numbers in ahead)

@@ -1,0 +1,221 @@
+"""vqvae train, reconstruct; multimodal train, sample, eval."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg, subcommand
+
+from blueberry_lib.cli.runs import RUNS
+from blueberry_lib.config import BlueberryError
+from blueberry_lib.images import multimodal_training, vqvae_training
+from blueberry_lib.images.multimodal_training import MultimodalRun
+from blueberry_lib.images.vqvae_training import VQVAERun
+from blueberry_lib.training import Interrupted
+
+
+def train(command: Any, kind: type, name: str, run: Callable[..., dict]) -> tuple[dict, Path]:
+    """Do the run of a train command whose config is a ``kind``; returns its record and folder."""
+    from blueberry_lib.training.folder import load_config, new_folder
+
+    if command.resume:
+        folder, config = command.resume, load_config(kind, command.resume)
+    else:
+        folder = new_folder(RUNS, command.experiment_name, f"{name}-{command.preset}")
+        config = command.config
+    try:
+        return run(config, folder, resume=command.resume is not None), folder
+    except (Interrupted, KeyboardInterrupt, OSError):
+        if any(folder.glob("checkpoints/step-*")):
+            print(f"\nTo go on: python -m blueberry_lib {name} train --resume {folder}", file=sys.stderr)
+        raise
+
+
+@dataclass(frozen=True)
+class VQVAETrain:
+    """Train an image tokenizer, and write it, its log, its record and reconstructions to runs/<experiment-name>/.
+
+    The defaults are a preset's (--preset digits): every flag changes one setting of it. Ctrl-C saves; --resume goes on.
+    """
+
+    config: Annotated[VQVAERun, arg(name="")]
+    preset: str = "digits"
+    """digits, cifar-small, cifar-8x8, cifar-16x16 or original."""
+    experiment_name: str | None = None
+    """The run's folder under runs/; unset: one is chosen that is free."""
+    resume: Path | None = None
+    """Folder of a run to continue, with its own settings."""
+
+    def run(self) -> None:
+        record, folder = train(self, VQVAERun, "vqvae", vqvae_training.run)
+        found = record["evaluation"]
+        print(
+            f"\nmean squared error {found['loss']:.4f}, {found['psnr']:.1f} dB, {found['usage']:.0%} of codes used, "
+            f"perplexity {found['perplexity']:.1f}, {record['seconds']['active']:.0f} s of training\n"
+            f"Wrote {folder}/reconstructions.png, record.json, log.jsonl and checkpoints/."
+        )
+
+
+@dataclass(frozen=True)
+class VQVAEReconstruct:
+    """Turn validation images into tokens and back, and write both into a PNG grid, rows of each in turn."""
+
+    checkpoint: Path
+    """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    output: Path = Path("reconstructions.png")
+    """The PNG to write."""
+
+    def run(self) -> None:
+        from blueberry_lib.hardware import pick_device
+        from blueberry_lib.images.datasets import load
+
+        device = pick_device(self.device)
+        model, config, _ = vqvae_training.load_run(self.checkpoint, device)
+        print(json.dumps(vqvae_training.evaluator(load(config.training.data), self.output, device)(model), indent=1))
+        print(f"Wrote {self.output}.")
+
+
+@dataclass(frozen=True)
+class MultimodalTrain:
+    """Train a transformer over captions and image tokens, and write it, its log, its record and its samples to
+    runs/<experiment-name>/.
+
+    It needs a tokenizer of images: python -m blueberry_lib vqvae train, then --vqvae runs/vqvae-digits. Ctrl-C saves;
+    --resume goes on.
+    """
+
+    config: Annotated[MultimodalRun, arg(name="")]
+    preset: str = "digits"
+    """digits, cifar-small or 40m."""
+    experiment_name: str | None = None
+    """The run's folder under runs/; unset: one is chosen that is free."""
+    resume: Path | None = None
+    """Folder of a run to continue, with its own settings."""
+
+    def run(self) -> None:
+        record, folder = train(self, MultimodalRun, "multimodal", multimodal_training.run)
+        found = record["evaluation"]
+        print(
+            f"\n{found['loss']:.3f} nats an image token ({found['unigram']:.3f} from class and place alone), "
+            f"{found['text_loss']:.3f} a text token, {record['seconds']['active']:.0f} s of training\n"
+            f"Wrote {folder}/samples.png, record.json, log.jsonl and checkpoints/."
+        )
+
+
+@dataclass(frozen=True)
+class MultimodalSample:
+    """Draw images from a caption into a PNG grid."""
+
+    checkpoint: Path
+    """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
+    prompt: str | None = None
+    """The caption."""
+    num_samples: int = 64
+    """Images to draw; without a caption, of all classes in turn."""
+    class_label: str | None = None
+    """A class, by name or number, instead of a caption."""
+    class_grid: bool = False
+    """Draw a grid of all classes, one a row, instead."""
+    samples_per_class: int = 10
+    """Images in a row of the class grid."""
+    cfg_scale: float = 1.0
+    """Guidance: 1 is off, more follows the caption more closely."""
+    temperature: float = 1.0
+    """Divides the logits; 0 always takes the most probable code."""
+    top_k: int | None = None
+    """Draw from the k most probable codes only."""
+    seed: int = 0
+    """Set another to draw others."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    output: Path | None = None
+    """The PNG to write; unset: samples.png in the run's folder."""
+
+    def run(self) -> None:
+        import torch
+
+        from blueberry_lib.hardware import pick_device
+        from blueberry_lib.images.datasets import load
+        from blueberry_lib.images.grid import grid, write_png
+
+        if min(self.num_samples, self.samples_per_class) < 1 or self.temperature < 0 or (self.top_k or 1) < 1:
+            raise BlueberryError(
+                "--num-samples, --samples-per-class and --top-k must be at least 1, --temperature at least 0."
+            )
+        trained = multimodal_training.load_run(self.checkpoint, pick_device(self.device))
+        data, columns = load(trained.config.training.data), 8
+        labels = torch.arange(self.num_samples) % len(data.classes)
+        if self.class_grid:
+            labels = torch.arange(len(data.classes)).repeat_interleave(self.samples_per_class)
+            columns = self.samples_per_class
+        elif self.class_label is not None:
+            labels = torch.full((self.num_samples,), data.class_index(self.class_label))
+        prompts = (
+            trained.class_prompts(labels, data.classes)
+            if self.prompt is None
+            else [trained.prompt(self.prompt)] * self.num_samples
+        )
+        images = trained.draw(
+            prompts,
+            guidance=self.cfg_scale,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            seed=self.seed,
+            quiet=False,
+        )
+        target = self.output or trained.folder / "samples.png"
+        write_png(target, grid(data.round(images), columns, max(2, 40 // images.shape[-1])))
+        print(f"Wrote {len(images)} images to {target}.")
+
+
+@dataclass(frozen=True)
+class MultimodalEval:
+    """Measure a run on the validation images, with held-out captions: nats a token, well-formed samples, and the panel
+    of metrics beside real images and a Gaussian for each class."""
+
+    checkpoint: Path
+    """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self) -> None:
+        from blueberry_lib.hardware import pick_device
+        from blueberry_lib.images.metrics import table
+
+        trained = multimodal_training.load_run(self.checkpoint, pick_device(self.device))
+        found = multimodal_training.measure(trained)
+        print(json.dumps({name: value for name, value in found.items() if name != "panel"}, indent=1))
+        print(table(found["panel"]))
+
+
+def command(argv: list[str], name: str, train_command: type, presets: dict[str, Callable], others: dict, about: str):
+    """``name`` with its subcommands, the defaults of its train those of the preset that ``argv`` names."""
+    chosen = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chosen.add_argument("--preset", default="digits")
+    preset = chosen.parse_known_args(argv if argv[:2] == [name, "train"] else [])[0].preset
+    if preset not in presets:
+        raise BlueberryError(f"There is no preset {preset!r}; there are {', '.join(presets)}.")
+    union = Annotated[train_command, subcommand("train", default=train_command(presets[preset](), preset))]
+    for other, kind in others.items():
+        union = union | Annotated[kind, subcommand(other)]
+    made = make_dataclass(name.capitalize(), [("command", Annotated[union, arg(name="")])], frozen=True)
+    made.__doc__, made.run = about, lambda self: self.command.run()
+    return made
+
+
+def vqvae_command(argv: list[str]) -> type:
+    others = {"reconstruct": VQVAEReconstruct}
+    about = "Images as tokens: train a VQ-VAE, and try it."
+    return command(argv, "vqvae", VQVAETrain, vqvae_training.PRESETS, others, about)
+
+
+def multimodal_command(argv: list[str]) -> type:
+    others = {"sample": MultimodalSample, "eval": MultimodalEval}
+    about = "Images from captions: train a transformer over text and image tokens, sample from it, measure it."
+    return command(argv, "multimodal", MultimodalTrain, multimodal_training.PRESETS, others, about)

@@ -1,0 +1,201 @@
+"""DiT2D, a transformer that predicts the velocity of an image at a time, given its class (Peebles & Xie, 2023)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blueberry_lib.config import BlueberryError
+from blueberry_lib.model.attention import attend
+
+TIME_SCALE = 1_000.0
+"""Times in [0, 1] are multiplied by this before their embedding, whose slowest waves would not tell them apart."""
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """The shape of a DiT2D."""
+
+    image_size: int = 8
+    """Height and width of the images, in pixels."""
+    channels: int = 1
+    """Channels of the images."""
+    patch_size: int = 2
+    """Height and width of a patch, in pixels; each patch is a token."""
+    classes: int = 10
+    """Labels; one more, the null label, stands for none."""
+    width: int = 64
+    """Width of the residual stream."""
+    layers: int = 3
+    """Transformer blocks."""
+    heads: int = 4
+    """Attention heads; each is width / heads wide."""
+    time_frequencies: int = 128
+    """Frequencies of the time embedding, a sine and a cosine each."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.__dict__.items():
+            if value < 1:
+                raise BlueberryError(f"{name} is {value}; it must be at least 1.")
+        if self.image_size % self.patch_size:
+            raise BlueberryError(f"image_size {self.image_size} must be a multiple of patch_size {self.patch_size}.")
+        if self.width % self.heads or self.width % 4:
+            raise BlueberryError(f"width {self.width} must be a multiple of heads {self.heads} and of 4.")
+
+    @property
+    def null_label(self) -> int:
+        """The label that stands for none."""
+        return self.classes
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+        return self.channels, self.image_size, self.image_size
+
+    @property
+    def tokens(self) -> int:
+        return (self.image_size // self.patch_size) ** 2
+
+    @property
+    def patch_values(self) -> int:
+        """Numbers in a patch."""
+        return self.channels * self.patch_size**2
+
+    @property
+    def modulation_params(self) -> int:
+        """Entries of the layers that turn time and label into shifts, scales and gates (adaLN)."""
+        return (6 * self.layers + 2) * (self.width**2 + self.width)
+
+    @property
+    def n_params(self) -> int:
+        """Trained numbers."""
+        d = self.width
+        attention = 4 * (d**2 + d)
+        feed_forward = 8 * d**2 + 5 * d
+        time = 2 * self.time_frequencies * d + d + d**2 + d
+        ends = (self.patch_values * d + d) + (d * self.patch_values + self.patch_values)
+        labels = (self.classes + 1) * d
+        return self.layers * (attention + feed_forward) + self.modulation_params + time + ends + labels
+
+
+def digits() -> DiTConfig:
+    """For 8 × 8 digits on two CPU cores: 254,276 parameters."""
+    return DiTConfig()
+
+
+def dit_10m() -> DiTConfig:
+    """For 32 × 32 colour images: 9,740,300 parameters."""
+    return DiTConfig(image_size=32, channels=3, width=256, layers=8, heads=4)
+
+
+def dit_30m() -> DiTConfig:
+    """For 32 × 32 colour images: 29,815,692 parameters."""
+    return DiTConfig(image_size=32, channels=3, width=384, layers=11, heads=6)
+
+
+def dit_130m() -> DiTConfig:
+    """For 32 × 32 colour images, the original's 768/12/12: 129,537,036 parameters, of which 43.7 M are adaLN's."""
+    return DiTConfig(image_size=32, channels=3, width=768, layers=12, heads=12)
+
+
+def patchify(images: Tensor, size: int) -> Tensor:
+    """Cut images (B, C, H, W) into patches, row by row: (B, H/size · W/size, C · size²)."""
+    B, C, H, W = images.shape
+    cut = images.view(B, C, H // size, size, W // size, size)  # (B, C, h, p, w, p)
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(B, -1, C * size**2)
+
+
+def unpatchify(patches: Tensor, channels: int, size: int) -> Tensor:
+    """Put square images together again: (B, h², C · size²) → (B, C, h · size, h · size)."""
+    B, T, _ = patches.shape
+    h = math.isqrt(T)
+    cut = patches.view(B, h, h, channels, size, size)  # (B, h, w, C, p, p)
+    return cut.permute(0, 3, 1, 4, 2, 5).reshape(B, channels, h * size, h * size)
+
+
+def waves(positions: Tensor, frequencies: int) -> Tensor:
+    """Cosines and sines of positions (N,) at ``frequencies`` from 1 down to nearly 1/10,000: (N, 2 · frequencies)."""
+    rates = torch.exp(-math.log(10_000) * torch.arange(frequencies, device=positions.device) / frequencies)
+    angles = positions.float()[:, None] * rates  # (N, F)
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+def sine_positions(side: int, width: int) -> Tensor:
+    """Each token's row in the first half of its features, its column in the second: (side², width)."""
+    along = waves(torch.arange(side), width // 4)  # (side, width / 2)
+    return torch.cat((along.repeat_interleave(side, dim=0), along.repeat(side, 1)), dim=-1)
+
+
+class Attention(nn.Module):
+    """Every token attends to all; (B, T, width) → the same."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.query, self.key, self.value, self.output = (nn.Linear(config.width, config.width) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for linear in (self.query, self.key, self.value)
+        )  # (B, H, T, D)
+        return self.output(attend(q, k, v).transpose(1, 2).flatten(2))
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """LayerNorm without weights of its own, then a shift and a scale that time and label chose: (B, T, width)."""
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
+
+
+class Block(nn.Module):
+    """Attention, then a feed-forward layer, each modulated before and gated after; adaLN-Zero: all gates start at 0."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(config.width, 4 * config.width), nn.GELU("tanh"), nn.Linear(4 * config.width, config.width)
+        )
+        self.modulation = nn.Linear(config.width, 6 * config.width)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
+        x = x + gate1 * self.attention(modulate(x, shift1, scale1))
+        return x + gate2 * self.feed_forward(modulate(x, shift2, scale2))
+
+
+class DiT2D(nn.Module):
+    """(images (B, C, H, W) at times t (B,) in [0, 1], labels (B,)) → velocity (B, C, H, W), float32; 0 at the start."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.patches = nn.Linear(config.patch_values, width)
+        self.register_buffer(
+            "positions", sine_positions(config.image_size // config.patch_size, width), persistent=False
+        )
+        self.time = nn.Sequential(nn.Linear(2 * config.time_frequencies, width), nn.SiLU(), nn.Linear(width, width))
+        self.labels = nn.Embedding(config.classes + 1, width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.modulation = nn.Linear(width, 2 * width)
+        self.head = nn.Linear(width, config.patch_values)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        for embedding in (self.labels, self.time[0], self.time[2]):
+            nn.init.normal_(embedding.weight, std=0.02)
+        for zero in (self.head, self.modulation, *(block.modulation for block in self.blocks)):
+            nn.init.zeros_(zero.weight)
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        config = self.config
+        h = self.patches(patchify(x, config.patch_size)) + self.positions  # (B, T, width)
+        condition = self.time(waves(TIME_SCALE * t, config.time_frequencies)) + self.labels(labels)  # (B, width)
+        condition = F.silu(condition)
+        for block in self.blocks:
+            h = block(h, condition)
+        h = modulate(h, *self.modulation(condition).unsqueeze(1).chunk(2, dim=-1))
+        return unpatchify(self.head(h).float(), config.channels, config.patch_size)

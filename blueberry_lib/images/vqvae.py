@@ -1,0 +1,171 @@
+"""The VQ-VAE (van den Oord et al., 2017): an image as a small grid of codes, each one of a few vectors."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blueberry_lib.config import BlueberryError
+from blueberry_lib.images.quantizers import Codebook, FiniteScalar
+
+
+@dataclass(frozen=True)
+class VQVAEConfig:
+    """The shape of an image tokenizer."""
+
+    image_size: int = 8
+    """Side of the images it takes; those of another size are resized to it, bilinearly."""
+    channels: int = 1
+    """1 for grey, 3 for colour."""
+    halvings: int = 1
+    """Times the side is halved from image to codes."""
+    width: int = 48
+    """Channels inside."""
+    residual_blocks: int = 2
+    """Residual blocks of the encoder, and of the decoder."""
+    quantizer: Literal["ema", "gradient", "fsq"] = "ema"
+    """How codes are found: vectors that follow the mean of what they stand for; vectors learnt by gradient; or each
+    entry rounded to a few levels (FSQ)."""
+    codes: int = 64
+    """Entries of the codebook."""
+    code_dim: int = 8
+    """Width of a code."""
+    levels: tuple[int, ...] = ()
+    """fsq only: levels of each of the code's entries; their product is the number of codes."""
+    normalized: bool = False
+    """Whether vectors and codes have length 1, so that the angle alone decides (Yu et al., 2022)."""
+    decay: float = 0.97
+    """ema only: share of the old mean that remains after a step."""
+    commitment: float = 0.25
+    """Weight of the pull of the encoder towards its codes."""
+    kmeans_start: bool = True
+    """Whether the codebook starts at the centres of the untrained encoder's vectors."""
+    revive_below: float = 0.03
+    """ema only: a code used less than this share of the mean use is moved onto a vector of the batch; 0: never."""
+
+    def __post_init__(self) -> None:
+        if self.image_size % 2**self.halvings:
+            raise BlueberryError(
+                f"image_size {self.image_size} cannot be halved {self.halvings} times; choose a multiple of "
+                f"{2**self.halvings}."
+            )
+        if self.quantizer == "fsq" and (math.prod(self.levels), len(self.levels)) != (self.codes, self.code_dim):
+            raise BlueberryError(
+                f"levels {self.levels} make {math.prod(self.levels)} codes of width {len(self.levels)}; codes is "
+                f"{self.codes} and code_dim {self.code_dim}, and they must agree."
+            )
+
+    @property
+    def grid_size(self) -> int:
+        """Side of the grid of codes."""
+        return self.image_size // 2**self.halvings
+
+
+def digits() -> VQVAEConfig:
+    """8 × 8 → 4 × 4 of 64 codes."""
+    return VQVAEConfig()
+
+
+def cifar_8x8() -> VQVAEConfig:
+    """32 × 32 × 3 → 8 × 8 of 1,024 codes."""
+    return VQVAEConfig(image_size=32, channels=3, halvings=2, width=128, codes=1_024, code_dim=16, decay=0.99)
+
+
+def cifar_16x16() -> VQVAEConfig:
+    """32 × 32 × 3 → 16 × 16 of 1,024 codes."""
+    return VQVAEConfig(image_size=32, channels=3, halvings=1, width=128, codes=1_024, code_dim=16, decay=0.99)
+
+
+def original() -> VQVAEConfig:
+    """128 × 128 × 3 → 32 × 32 of 1,024 codes, as the original. Of CIFAR's images, enlarged from 32 × 32, that is one
+    token a pixel."""
+    return VQVAEConfig(image_size=128, channels=3, halvings=2, width=128, codes=1_024, code_dim=16, decay=0.99)
+
+
+class Residual(nn.Module):
+    """x + conv(relu(conv(relu(x)))), (B, C, H, W) → the same.
+
+    No ReLU works in place: on the first one that would overwrite x itself, and relu(x) would go round instead of x.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.relu(self.first(F.relu(x))))
+
+
+class VQVAE(nn.Module):
+    """Encoder, quantizer and decoder: ``images`` (B, C, H, W) in [−1, 1] ↔ ``tokens`` (B, h, w)."""
+
+    def __init__(self, config: VQVAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, halvings, blocks = config.width, range(config.halvings), range(config.residual_blocks)
+        down = [layer for _ in halvings for layer in (nn.ReLU(), nn.Conv2d(width, width, 4, stride=2, padding=1))]
+        up = [layer for _ in halvings for layer in (nn.ReLU(), nn.ConvTranspose2d(width, width, 4, 2, padding=1))]
+        self.encoder = nn.Sequential(
+            nn.Conv2d(config.channels, width, 3, padding=1),
+            *down,
+            *(Residual(width) for _ in blocks),
+            nn.ReLU(),
+            nn.Conv2d(width, config.code_dim, 1),
+        )
+        self.quantizer = (
+            FiniteScalar(config.levels)
+            if config.quantizer == "fsq"
+            else Codebook(
+                config.codes,
+                config.code_dim,
+                ema=config.quantizer == "ema",
+                commitment=config.commitment,
+                decay=config.decay,
+                revive_below=config.revive_below,
+                normalized=config.normalized,
+            )
+        )
+        self.decoder = nn.Sequential(
+            nn.Conv2d(config.code_dim, width, 3, padding=1),
+            *(Residual(width) for _ in blocks),
+            *up,
+            nn.ReLU(),
+            nn.Conv2d(width, config.channels, 3, padding=1),
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruction (B, C, H, W), tokens (B, h, w) and the quantizer's loss."""
+        vectors, tokens, loss = self.quantizer(self.encoder(images).movedim(1, -1))
+        return self.decoder(vectors.movedim(-1, 1)), tokens, loss
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, h, w) int64."""
+        return self.quantizer.nearest(self.encoder(images).movedim(1, -1))
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """(B, h, w) → (B, C, H, W)."""
+        return self.decoder(self.quantizer.lookup(tokens).movedim(-1, 1))
+
+    def all_codes(self) -> Tensor:
+        """The vectors (K, D) of all tokens."""
+        return self.quantizer.lookup(torch.arange(self.config.codes, device=self.encoder[0].weight.device)).detach()
+
+    def resized(self, images: Tensor) -> Tensor:
+        """Images of any size, as large as the model takes them."""
+        size = self.config.image_size
+        if images.shape[-1] == size:
+            return images
+        return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+
+    def sha256(self) -> str:
+        """One hash over settings and weights: tokens made by another hash mean something else."""
+        digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,46 @@
+"""What chapter 11 reads of a comparison of two recipes: what its statistics need of each record, and one record whole.
+
+    speedrun compare r4 best --seeds 5 …                    (see book/leaderboard.md; about twelve minutes on two cores)
+    python book/tools/measure_r4_against_best.py [FILE]     FILE: that comparison's; book/records/compare_pocket_r4_best.json
+
+Writes blueberry_lib/recorded/r4_against_best.json.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from blueberry_lib.training.folder import write_json
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "book" / "records" / "compare_pocket_r4_best.json"
+TARGET = ROOT / "blueberry_lib" / "recorded" / "r4_against_best.json"
+KEPT = ("track", "recipe", "seed", "tokens", "val_loss", "active_seconds", "data_sha256")
+
+
+def main() -> None:
+    records = json.loads(Path(sys.argv[1] if len(sys.argv) > 1 else SOURCE).read_text(encoding="utf-8"))["records"]
+    first = records[0]
+    arms = {
+        recipe: [
+            {**{key: record[key] for key in KEPT}, "hardware": {"name": record["hardware"]["name"]}}
+            for record in records
+            if record["recipe"] == recipe and record["tokens"] == first["tokens"]
+        ]
+        for recipe in ("r4", "best")
+    }
+    write_json(
+        TARGET,
+        {
+            "what": "five interleaved runs each of r4 and best on the pocket track, and the whole record of the first",
+            "machine": f"{first['hardware']['name']}, {first['hardware']['cores']} cores",
+            "date": first["date"][:10],
+            "versions": first["versions"],
+            "arms": arms,
+            "record": first,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

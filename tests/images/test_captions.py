@@ -1,0 +1,91 @@
+"""Captions: many, different, some held out; their ids; caption dropout at its rate."""
+
+import pytest
+import torch
+
+from blueberry_lib.config import BlueberryError
+from blueberry_lib.data.corpora import Document
+from blueberry_lib.data.tokens import train_tokenizer
+from blueberry_lib.images.captions import HELD_OUT, TEMPLATES, Prompts, caption_tokenizer, captions, prompt
+
+CLASSES = ("zero", "eight", "automobile", "blueberry")
+SEG_START = 999
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return caption_tokenizer(CLASSES, 512)
+
+
+def test_there_are_many_captions_of_each_class_and_the_held_out_ones_are_others():
+    for name in CLASSES:
+        known, held_out = captions(name), captions(name, HELD_OUT)
+        assert len(known) >= 50 and len(held_out) >= 10
+        assert len({*known, *held_out}) == len(known) + len(held_out)
+        assert all(any(word in text for word in (name, "0", "8", "car")) for text in known + held_out)
+    assert not {*TEMPLATES} & {*HELD_OUT}
+    everything = [text for name in CLASSES for text in captions(name) + captions(name, HELD_OUT)]
+    assert len({*everything}) == len(everything)  # a caption belongs to one class
+
+
+def test_articles_fit_their_words():
+    assert "a picture of an eight" in captions("eight") and "a picture of an 8" in captions("eight")
+    assert "a picture of a one" in captions("one") and "an image of a ship" not in captions("ship")
+    assert "a picture of an automobile" in captions("automobile") and "a photo of a car" in captions("automobile")
+
+
+def test_a_prompt_is_begin_text_seg_start(tokenizer):
+    ids = prompt(tokenizer, "a picture of an eight", SEG_START)
+    assert ids[0] == 0 and ids[-1] == SEG_START
+    assert tokenizer.decode(ids[1:-1]) == " a picture of an eight"
+    assert prompt(tokenizer, "eight", SEG_START)[1] == ids[-2]
+    assert prompt(tokenizer, "", SEG_START) == [0, SEG_START]
+    other = train_tokenizer([Document("one", "text")], 300)
+    other = type(other).from_str(other.to_str().replace("<|endoftext|>", "<other>"))
+    with pytest.raises(BlueberryError, match="no <|endoftext|> token"):
+        prompt(other, "eight", SEG_START)
+
+
+def test_held_out_captions_can_be_encoded_though_no_token_was_made_for_them(tokenizer):
+    for text in captions("blueberry", HELD_OUT):
+        assert tokenizer.decode(tokenizer.encode(text).ids) == text
+
+
+def test_prompts_hold_every_caption_padded_on_the_right(tokenizer):
+    prompts = Prompts.of(tokenizer, CLASSES, TEMPLATES, SEG_START)
+    for c, name in enumerate(CLASSES):
+        texts = captions(name)
+        assert prompts.counts[c] == len(texts)
+        for m, text in enumerate(texts):
+            length = prompts.lengths[c, m]
+            assert prompts.ids[c, m, :length].tolist() == prompt(tokenizer, text, SEG_START)
+            assert (prompts.ids[c, m, length:] == 0).all()
+
+
+def test_drawn_captions_are_of_the_label_all_of_them_and_dropped_at_the_rate(tokenizer):
+    prompts = Prompts.of(tokenizer, CLASSES, TEMPLATES, SEG_START)
+    labels = torch.arange(4).repeat(10_000)
+    ids, lengths = prompts.draw(labels, dropout=0.1)
+    empty = lengths == 2
+    assert empty.double().mean().item() == pytest.approx(0.1, abs=0.01)
+    for label in range(4):  # each sample on its own, not whole batches or classes
+        assert empty[labels == label].double().mean().item() == pytest.approx(0.1, abs=0.02)
+    assert (ids[empty, :2] == torch.tensor([0, SEG_START])).all() and (ids[empty, 2:] == 0).all()
+    known = [{tuple(row[:length]) for row, length in zip(p.tolist(), n.tolist(), strict=True) if length}
+             for p, n in zip(prompts.ids, prompts.lengths, strict=True)]  # fmt: skip
+    seen = [set() for _ in CLASSES]
+    for label, row, length in zip(labels.tolist(), ids.tolist(), lengths.tolist(), strict=True):
+        if length > 2:
+            seen[label].add(tuple(row[:length]))
+    assert all(
+        found <= all_of_it and len(found) > 0.95 * len(all_of_it) for found, all_of_it in zip(seen, known, strict=True)
+    )
+    assert (prompts.draw(labels)[1] > 2).all()
+
+
+def test_fixed_captions_are_the_same_each_time_and_go_through_all(tokenizer):
+    prompts = Prompts.of(tokenizer, CLASSES, HELD_OUT, SEG_START)
+    labels = torch.full((40,), 1)
+    lists = prompts.lists(labels)
+    assert lists == prompts.lists(labels) and all(row[-1] == SEG_START for row in lists)
+    assert len({tuple(row) for row in lists}) == prompts.counts[1]
