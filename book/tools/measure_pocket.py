@@ -1,7 +1,7 @@
 """Repeat what chapters 11 and 12 show of the pocket track, and keep it.
 
     python book/tools/measure_pocket.py ladder     every recipe, three seeds: half an hour, both cores to itself
-    python book/tools/measure_pocket.py seeds      r4 and best, ten seeds: losses only, so the machine may be shared
+    python book/tools/measure_pocket.py seeds      r4 with ten seeds, best with five: losses only, on a shared machine
     python book/tools/measure_pocket.py ablations  best without each of its differences, three seeds: losses only
 
 Runs lie in runs/pocket-records; one that is there is not repeated. The full records of the ladder go to
@@ -20,7 +20,7 @@ from blueberry_lib.training.folder import write_json
 
 ROOT = Path(__file__).parents[2]
 RUNS = Path("runs/pocket-records")
-LADDER_SEEDS, ABLATION_SEEDS, NOISE_SEEDS = range(3), range(3), range(10)
+LADDER_SEEDS, ABLATION_SEEDS, NOISE_SEEDS = range(3), range(3), {"r4": range(10), "best": range(5)}
 WITHOUT = {f"best-without-{name.replace(' ', '-')}": name for name in DIFFERENCES}
 WHAT = {
     "ladder": "Every recipe on the pocket track: final validation loss, nats a token, and active seconds",
@@ -79,7 +79,7 @@ def ladder() -> None:
 
 
 def seeds() -> None:
-    records = runs(["r4", "best"], NOISE_SEEDS)
+    records = [record for recipe, seeds in NOISE_SEEDS.items() for record in runs([recipe], seeds)]
     rows = [{key: record[key] for key in ("recipe", "seed", "val_loss")} for record in records]
     write("seeds", "ten_seeds", records, rows, "1 or 2 cores", summary(records, "recipe"))
 

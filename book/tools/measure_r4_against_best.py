@@ -1,7 +1,7 @@
 """What chapter 11 reads of a comparison of two recipes: what its statistics need of each record, and one record whole.
 
     speedrun compare r4 best --seeds 5 …                    (see book/leaderboard.md; about twelve minutes on two cores)
-    python book/tools/measure_r4_against_best.py [FILE]     FILE: that comparison's; book/records/compare_pocket_r4_best.json
+    python book/tools/measure_r4_against_best.py [FILE]     FILE: that comparison's
 
 Writes blueberry_lib/recorded/r4_against_best.json.
 """
