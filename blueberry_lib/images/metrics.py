@@ -15,7 +15,7 @@ COPY_DISTANCE = 0.125  # root mean square over the pixels; 1.0 in all over the 6
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Between Gaussians fitted to the rows of ``a`` (N, D) and ``b`` (M, D): |μ − μ'|² + tr(S + S' − 2 √(S S'))
+    """Between Gaussians fitted to the rows of ``a`` (N, D) and ``b`` (M, D): ‖μ − μ'‖² + tr(S + S' − 2 √(S S'))
     (Dowson & Landau, 1982; Heusel et al., 2017)."""
     s, r = np.cov(a.T), np.cov(b.T)
     roots = np.sqrt(np.linalg.eigvals(s @ r).real.clip(min=0))
@@ -78,7 +78,8 @@ class Panel:
         generated = self._rows(self.data.round(images))
         real_at, at = self.components.transform(self.val), self.components.transform(generated)
         precision, recall = precision_recall(real_at, at)
-        both, is_real = np.concatenate((self.val, generated)), np.repeat((1, 0), (len(self.val), len(generated)))
+        few = np.linspace(0, len(self.val) - 1, min(len(self.val), len(generated))).astype(int)  # as many of each
+        both, is_real = np.concatenate((self.val[few], generated)), np.repeat((1, 0), (len(few), len(generated)))
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
         distances = torch.cdist(torch.from_numpy(generated), torch.from_numpy(self.train))  # (N, train)
         if own is not None:

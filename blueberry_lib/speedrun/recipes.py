@@ -3,7 +3,7 @@
 r0 to r6 are the history of the open 5-dollar-LLM leaderboard, one RTX 4090; ``best`` is ours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from blueberry_lib.config import BlueberryError, OptimizerConfig, ScheduleConfig, TrainConfig
@@ -112,17 +112,19 @@ DIFFERENCES: dict[str, Callable[[TrainConfig], TrainConfig]] = {
 }
 
 
-def best(track: Track, without: str | None = None) -> TrainConfig:
-    """Ours: r4 and the named differences, or all but one of them."""
-    if without is not None and without not in DIFFERENCES:
-        raise BlueberryError(f"best has no difference {without!r}; it has {', '.join(DIFFERENCES)}.")
+def best(track: Track, without: Sequence[str] = ()) -> TrainConfig:
+    """Ours: r4 and the named differences, but for those left out."""
+    for name in without:
+        if name not in DIFFERENCES:
+            raise BlueberryError(f"best has no difference {name!r}; it has {', '.join(DIFFERENCES)}.")
     config = r4(track)
     if track.target_loss:  # these tracks ask for 151 M parameters
         config = replace(config, model=replace(config.model, n_layers=44))
     for name, change in DIFFERENCES.items():
-        if name != without:
+        if name not in without:
             config = change(config)
-    return replace(config, recipe="best" if without is None else f"best-without-{without.replace(' ', '-')}")
+    left_out = "+".join(name.replace(" ", "-") for name in without)
+    return replace(config, recipe=f"best-without-{left_out}" if without else "best")
 
 
 def _figures(train_loss: float, val_loss: float, seconds: float) -> dict:
@@ -186,9 +188,11 @@ RECIPES: dict[str, Recipe] = {
 
 
 def get_recipe(name: str, track: str) -> TrainConfig:
-    """The run that a recipe makes of a track; best-without-NAME leaves one of best's differences out."""
+    """The run that a recipe makes of a track; best-without-NAME or best-without-NAME+NAME leaves out differences of
+    best."""
     if name.startswith("best-without-"):
-        return best(get_track(track), name.removeprefix("best-without-").replace("-", " "))
+        left_out = name.removeprefix("best-without-").split("+")
+        return best(get_track(track), [part.replace("-", " ") for part in left_out])
     if name not in RECIPES:
         raise BlueberryError(f"Unknown recipe {name!r}; expected one of {', '.join(RECIPES)}.")
     return RECIPES[name].build(get_track(track))

@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ("book/records", "blueberry_lib/recorded")
-NUMBER = r"-?\d(?:[\d,]*\d)?(?:\.\d+)?(?:e[-+]?\d+)?%?"
+NUMBER = r"[-+]?\d(?:[\d,]*\d)?(?:\.\d+)?(?:e[-+]?\d+)?%?"
 BOUND = re.compile(
     r"<!--num:(?P<stem>\w+):(?P<path>[\w.-]+)(?:\*(?P<scale>[\d.e+-]+))?(?::(?P<form>[^>]*?))?-->"
     rf"(?P<number>{NUMBER})?"

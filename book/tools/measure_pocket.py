@@ -2,7 +2,7 @@
 
     python book/tools/measure_pocket.py ladder     every recipe, three seeds: half an hour, both cores to itself
     python book/tools/measure_pocket.py seeds      r4 with ten seeds, best with five: losses only, on a shared machine
-    python book/tools/measure_pocket.py ablations  best without each of its differences, three seeds: losses only
+    python book/tools/measure_pocket.py ablations  best without its differences, three seeds: losses only
 
 Runs lie in runs/pocket-records; one that is there is not repeated. The full records of the ladder go to
 book/records/ladder_pocket.json, what the notebooks draw to blueberry_lib/recorded/.
@@ -22,10 +22,11 @@ ROOT = Path(__file__).parents[2]
 RUNS = Path("runs/pocket-records")
 LADDER_SEEDS, ABLATION_SEEDS, NOISE_SEEDS = range(3), range(3), {"r4": range(10), "best": range(5)}
 WITHOUT = {f"best-without-{name.replace(' ', '-')}": name for name in DIFFERENCES}
+WITHOUT["best-without-embedding+zero-init"] = "embedding and zero init"
 WHAT = {
     "ladder": "Every recipe on the pocket track: final validation loss, nats a token, and active seconds",
     "seeds": "Final validation loss of one recipe on the pocket track, nats a token, seed by seed",
-    "ablations": "Final validation loss on the pocket track, nats a token, of best without one of its differences",
+    "ablations": "Final validation loss on the pocket track, nats a token, of best without some of its differences",
 }
 
 
@@ -40,7 +41,7 @@ def summary(rows: list[dict], key: str) -> dict[str, dict]:
     """Mean and standard deviation of the losses that share a key."""
     groups: dict[str, list[float]] = {}
     for row in rows:
-        groups.setdefault(str(row[key]), []).append(row["val_loss"])
+        groups.setdefault(str(row[key]).replace(" ", "_"), []).append(row["val_loss"])
     return {
         name: {"mean": statistics.fmean(losses), "std": statistics.stdev(losses), "seeds": len(losses)}
         for name, losses in groups.items()
@@ -85,17 +86,19 @@ def seeds() -> None:
 
 
 def ablations() -> None:
-    records = runs(["best", *WITHOUT], ABLATION_SEEDS)
+    recipes = ["best", *WITHOUT]
+    records = runs(recipes, ABLATION_SEEDS)
     rows = [
-        {"recipe": record["recipe"], "without": WITHOUT.get(record["recipe"])}
+        {"recipe": recipe, "without": WITHOUT.get(recipe)}
         | {key: record[key] for key in ("seed", "params", "val_loss")}
-        for record in records
+        for recipe, record in zip(recipes * len(ABLATION_SEEDS), records, strict=True)
     ]
     found = summary(rows, "without")
     whole = [row["val_loss"] for row in rows if row["without"] is None]
-    for name in DIFFERENCES:
-        found[name]["rise"] = found[name]["mean"] - found["None"]["mean"]
-        found[name]["p"] = p_lower(whole, [row["val_loss"] for row in rows if row["without"] == name])
+    for name in WITHOUT.values():
+        arm = found[name.replace(" ", "_")]
+        arm["rise"] = arm["mean"] - found["None"]["mean"]
+        arm["p"] = p_lower(whole, [row["val_loss"] for row in rows if row["without"] == name])
     write("ablations", "ablations", records, rows, "1 or 2 cores", found)
 
 

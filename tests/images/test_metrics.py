@@ -60,6 +60,12 @@ def test_copies_fool_all_but_the_nearest_neighbour(panel):
     assert abs(found["two_sample"] - 0.5) < 0.05 and found["nearest"] == 0 and found["copies"] == 1
 
 
+def test_few_samples_meet_as_few_real_ones_in_the_two_sample_test(panel):
+    data = panel.data
+    found = panel(data.scale(data.train[:120]), data.train_labels[:120])
+    assert 0.35 < found["two_sample"] < 0.65  # calling all of them real would be right for 597 of 717
+
+
 def test_class_means_fool_the_judge_and_nothing_else(panel):
     data, labels = panel.data, class_labels(10)
     means = torch.stack([data.scale(data.train[data.train_labels == c]).mean(dim=0) for c in range(10)])

@@ -82,6 +82,8 @@ def test_leaving_out_a_difference_changes_that_one_alone():
     assert set.union(*touched) == set(everything)
     with pytest.raises(BlueberryError, match="no difference 'luck'"):
         get_recipe("best-without-luck", "8M")
+    two = changed("best", "best-without-zero-init+embedding", "8M")
+    assert set(two) == touched[list(DIFFERENCES).index("zero init")] | touched[list(DIFFERENCES).index("embedding")]
 
 
 def test_recipes_keep_the_rules_of_the_tracks_where_they_rank():
