@@ -14,7 +14,7 @@ import tyro
 from tyro.conf import subcommand
 
 from blueberry_lib.cli.course import Doctor, Progress
-from blueberry_lib.cli.flow import flow
+from blueberry_lib.cli.flow import flow_command
 from blueberry_lib.cli.multimodal import multimodal_command, vqvae_command
 from blueberry_lib.cli.runs import Eval, Prepare, Sample, Train
 from blueberry_lib.cli.speedrun import Speedrun
@@ -35,7 +35,7 @@ def parse(argv: list[str]):
         | Annotated[Speedrun, subcommand("speedrun")]
         | Annotated[Sample, subcommand("sample")]
         | Annotated[Eval, subcommand("eval")]
-        | Annotated[flow(argv), subcommand("flow")]
+        | Annotated[flow_command(argv), subcommand("flow")]
         | Annotated[vqvae_command(argv), subcommand("vqvae")]
         | Annotated[multimodal_command(argv), subcommand("multimodal")]
         | Annotated[Doctor, subcommand("doctor")]

@@ -1,17 +1,15 @@
 """flow train, flow sample."""
 
-import argparse
-import sys
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import arg, subcommand
+from tyro.conf import arg
 
-from blueberry_lib.cli.runs import RUNS
+from blueberry_lib.cli.pictures import command, labels_and_columns
+from blueberry_lib.cli.runs import carry_out
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.images.flow_training import FlowConfig, preset
-from blueberry_lib.training import Interrupted
+from blueberry_lib.images.flow_training import PRESETS, FlowConfig
 
 
 @dataclass(frozen=True)
@@ -32,18 +30,8 @@ class FlowTrain:
     def run(self) -> None:
         from blueberry_lib.images.flow_training import run
         from blueberry_lib.images.metrics import table
-        from blueberry_lib.training.folder import load_config, new_folder
 
-        if self.resume:
-            folder, config = self.resume, load_config(FlowConfig, self.resume)
-        else:
-            folder, config = new_folder(RUNS, self.experiment_name, f"flow-{self.preset}"), self.config
-        try:
-            record = run(config, folder, resume=self.resume is not None)
-        except (Interrupted, KeyboardInterrupt, OSError):
-            if any(folder.glob("checkpoints/step-*")):
-                print(f"\nTo go on: python -m blueberry_lib flow train --resume {folder}", file=sys.stderr)
-            raise
+        record, folder = carry_out(self, "flow train", f"flow-{self.preset}", run)
         print(
             f"\nvalidation loss {record['evaluation']['loss']:.4f}, {record['seconds']['active']:.0f} s of training\n\n"
             f"{table(record['panel'])}\n\n"
@@ -79,25 +67,16 @@ class FlowSample:
     """The PNG to write; unset: samples.png in the run's folder."""
 
     def run(self) -> None:
-        import torch
-
         from blueberry_lib.hardware import autocast, detect
         from blueberry_lib.images.flow_matching import sample
         from blueberry_lib.images.flow_training import class_grid, load_flow
         from blueberry_lib.images.grid import write_png
-        from blueberry_lib.images.metrics import class_labels
 
         if min(self.num_samples, self.samples_per_class, self.num_steps) < 1:
             raise BlueberryError("--num-samples, --samples-per-class and --num-steps must be at least 1.")
         hardware = detect(self.device)
         model, _, data, folder = load_flow(self.checkpoint, hardware.device)
-        classes, columns = len(data.classes), 8
-        if self.class_grid:
-            labels, columns = class_labels(classes, self.samples_per_class), self.samples_per_class
-        elif self.class_label is not None:
-            labels = torch.full((self.num_samples,), data.class_index(self.class_label))
-        else:
-            labels = torch.arange(self.num_samples) % classes
+        labels, columns = labels_and_columns(self, data)
         with autocast(hardware.device, hardware.compute_dtype):
             images, evaluations = sample(
                 model, labels, self.num_steps, self.solver, self.cfg_scale, self.seed, quiet=False
@@ -107,16 +86,6 @@ class FlowSample:
         print(f"Wrote {len(images)} images to {target}: {evaluations} evaluations of the velocity for each.")
 
 
-def flow(argv: list[str]) -> type:
-    """The ``flow`` command, with the settings of the preset that ``argv`` names as the defaults of ``flow train``."""
-    chosen = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    chosen.add_argument("--preset", default="digits")
-    name = chosen.parse_known_args(argv if argv[:2] == ["flow", "train"] else [])[0].preset
-    commands = (
-        Annotated[FlowTrain, subcommand("train", default=FlowTrain(preset(name), name))]
-        | Annotated[FlowSample, subcommand("sample")]
-    )
-    made = make_dataclass("Flow", [("command", Annotated[commands, arg(name="")])], frozen=True)
-    made.__doc__ = "Images by flow matching: train a diffusion transformer, and sample from it."
-    made.run = lambda self: self.command.run()
-    return made
+def flow_command(argv: list[str]) -> type:
+    about = "Images by flow matching: train a diffusion transformer, and sample from it."
+    return command(argv, "flow", FlowTrain, PRESETS, {"sample": FlowSample}, about)

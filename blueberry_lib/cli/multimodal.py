@@ -1,38 +1,18 @@
 """vqvae train, reconstruct; multimodal train, sample, eval."""
 
-import argparse
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from tyro.conf import arg, subcommand
+from tyro.conf import arg
 
-from blueberry_lib.cli.runs import RUNS
+from blueberry_lib.cli.pictures import command, labels_and_columns
+from blueberry_lib.cli.runs import carry_out
 from blueberry_lib.config import BlueberryError
 from blueberry_lib.images import multimodal_training, vqvae_training
 from blueberry_lib.images.multimodal_training import MultimodalRun
 from blueberry_lib.images.vqvae_training import VQVAERun
-from blueberry_lib.training import Interrupted
-
-
-def train(command: Any, kind: type, name: str, run: Callable[..., dict]) -> tuple[dict, Path]:
-    """Do the run of a train command whose config is a ``kind``; returns its record and folder."""
-    from blueberry_lib.training.folder import load_config, new_folder
-
-    if command.resume:
-        folder, config = command.resume, load_config(kind, command.resume)
-    else:
-        folder = new_folder(RUNS, command.experiment_name, f"{name}-{command.preset}")
-        config = command.config
-    try:
-        return run(config, folder, resume=command.resume is not None), folder
-    except (Interrupted, KeyboardInterrupt, OSError):
-        if any(folder.glob("checkpoints/step-*")):
-            print(f"\nTo go on: python -m blueberry_lib {name} train --resume {folder}", file=sys.stderr)
-        raise
 
 
 @dataclass(frozen=True)
@@ -51,7 +31,7 @@ class VQVAETrain:
     """Folder of a run to continue, with its own settings."""
 
     def run(self) -> None:
-        record, folder = train(self, VQVAERun, "vqvae", vqvae_training.run)
+        record, folder = carry_out(self, "vqvae train", f"vqvae-{self.preset}", vqvae_training.run)
         found = record["evaluation"]
         print(
             f"\nmean squared error {found['loss']:.4f}, {found['psnr']:.1f} dB, {found['usage']:.0%} of codes used, "
@@ -99,7 +79,7 @@ class MultimodalTrain:
     """Folder of a run to continue, with its own settings."""
 
     def run(self) -> None:
-        record, folder = train(self, MultimodalRun, "multimodal", multimodal_training.run)
+        record, folder = carry_out(self, "multimodal train", f"multimodal-{self.preset}", multimodal_training.run)
         found = record["evaluation"]
         print(
             f"\n{found['loss']:.3f} nats an image token ({found['unigram']:.3f} from class and place alone), "
@@ -138,8 +118,6 @@ class MultimodalSample:
     """The PNG to write; unset: samples.png in the run's folder."""
 
     def run(self) -> None:
-        import torch
-
         from blueberry_lib.hardware import pick_device
         from blueberry_lib.images.datasets import load
         from blueberry_lib.images.grid import grid, write_png
@@ -149,13 +127,8 @@ class MultimodalSample:
                 "--num-samples, --samples-per-class and --top-k must be at least 1, --temperature at least 0."
             )
         trained = multimodal_training.load_run(self.checkpoint, pick_device(self.device))
-        data, columns = load(trained.config.training.data), 8
-        labels = torch.arange(self.num_samples) % len(data.classes)
-        if self.class_grid:
-            labels = torch.arange(len(data.classes)).repeat_interleave(self.samples_per_class)
-            columns = self.samples_per_class
-        elif self.class_label is not None:
-            labels = torch.full((self.num_samples,), data.class_index(self.class_label))
+        data = load(trained.config.training.data)
+        labels, columns = labels_and_columns(self, data)
         prompts = (
             trained.class_prompts(labels, data.classes)
             if self.prompt is None
@@ -192,21 +165,6 @@ class MultimodalEval:
         found = multimodal_training.measure(trained)
         print(json.dumps({name: value for name, value in found.items() if name != "panel"}, indent=1))
         print(table(found["panel"]))
-
-
-def command(argv: list[str], name: str, train_command: type, presets: dict[str, Callable], others: dict, about: str):
-    """``name`` with its subcommands, the defaults of its train those of the preset that ``argv`` names."""
-    chosen = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    chosen.add_argument("--preset", default="digits")
-    preset = chosen.parse_known_args(argv if argv[:2] == [name, "train"] else [])[0].preset
-    if preset not in presets:
-        raise BlueberryError(f"There is no preset {preset!r}; there are {', '.join(presets)}.")
-    union = Annotated[train_command, subcommand("train", default=train_command(presets[preset](), preset))]
-    for other, kind in others.items():
-        union = union | Annotated[kind, subcommand(other)]
-    made = make_dataclass(name.capitalize(), [("command", Annotated[union, arg(name="")])], frozen=True)
-    made.__doc__, made.run = about, lambda self: self.command.run()
-    return made
 
 
 def vqvae_command(argv: list[str]) -> type:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,23 @@ from blueberry_lib.config import TrainConfig
 from blueberry_lib.training import Interrupted
 
 RUNS = Path("runs")
+
+
+def carry_out(command, words: str, default: str, run: Callable[..., dict]) -> tuple[dict, Path]:
+    """Do the run that a train command asks for, or go on with it; returns its record and folder. ``words`` call the
+    command, and ``default`` names the folder where the user does not."""
+    from blueberry_lib.training.folder import load_config, new_folder
+
+    if command.resume:
+        folder, config = command.resume, load_config(type(command.config), command.resume)
+    else:
+        folder, config = new_folder(RUNS, command.experiment_name, default), command.config
+    try:
+        return run(config, folder, resume=command.resume is not None), folder
+    except (Interrupted, KeyboardInterrupt, OSError):
+        if any(folder.glob("checkpoints/step-*")):
+            print(f"\nTo go on: python -m blueberry_lib {words} --resume {folder}", file=sys.stderr)
+        raise
 
 
 @dataclass(frozen=True)
@@ -51,20 +69,9 @@ class Train:
     def run(self) -> None:
         from blueberry_lib.speedrun.records import table
         from blueberry_lib.speedrun.run import run
-        from blueberry_lib.training.folder import load_config, new_folder
 
-        if self.resume:
-            folder, config = self.resume, load_config(TrainConfig, self.resume)
-        else:
-            config = self.config
-            default = f"{config.track}-{config.recipe}-seed{config.seed}"
-            folder = new_folder(RUNS, self.experiment_name, default)
-        try:
-            record = run(config, folder, resume=self.resume is not None)
-        except (Interrupted, KeyboardInterrupt, OSError):
-            if any(folder.glob("checkpoints/step-*")):
-                print(f"\nTo go on: python -m blueberry_lib train --resume {folder}", file=sys.stderr)
-            raise
+        default = f"{self.config.track}-{self.config.recipe}-seed{self.config.seed}"
+        record, folder = carry_out(self, "train", default, run)
         print(f"\n{table(record)}\n")
         samples = folder / "samples.txt"
         if samples.exists():

@@ -79,12 +79,6 @@ PRESETS: dict[str, Callable[[], FlowConfig]] = {
 }
 
 
-def preset(name: str) -> FlowConfig:
-    if name not in PRESETS:
-        raise BlueberryError(f"There is no preset {name!r}; there are {', '.join(PRESETS)}.")
-    return PRESETS[name]()
-
-
 def class_grid(images: Tensor, columns: int) -> np.ndarray:
     """Images as a grid of pixels, enlarged."""
     return grid(images, columns, max(2, GRID_PIXELS // images.shape[-1]))

@@ -55,6 +55,13 @@ class ImageTraining:
             raise BlueberryError(f"eval_every is {self.eval_every}; it must not be negative.")
 
 
+def preset(presets: dict[str, Callable[[], Any]], name: str) -> Any:
+    """The config that ``presets`` make under a name."""
+    if name not in presets:
+        raise BlueberryError(f"There is no preset {name!r}; there are {', '.join(presets)}.")
+    return presets[name]()
+
+
 def begin(training: ImageTraining) -> tuple[ImageData, Hardware, Clock]:
     """Start the clock, find the hardware, load the data and seed the generators."""
     clock = Clock()

@@ -65,13 +65,15 @@ def render(records: list[dict]) -> str:
     for record in official:
         place = (record["track"], machine_class(record), record["hardware"]["name"], record["data_sha256"])
         groups.setdefault(place, {}).setdefault(record["recipe"], []).append(record)
-    shown_on: dict[tuple, set[str]] = {}
-    for (track, _, machine, _), recipes in groups.items():
-        for name, runs in recipes.items():
-            if _against(recipes.get("r4", []), runs)[1]:
-                shown_on.setdefault((track, name), set()).add(machine)
+    verdicts = {
+        (place, name): _against(recipes.get("r4", []), runs)
+        for place, recipes in groups.items()
+        for name, runs in recipes.items()
+    }
+    shown_on = {(place[0], name, place[2]) for (place, name), (_, shown) in verdicts.items() if shown}
     lines = []
-    for (track, kind, machine, data), recipes in sorted(groups.items()):
+    for place, recipes in sorted(groups.items()):
+        track, kind, machine, data = place
         versions = next(iter(recipes.values()))[0]["versions"]
         lines += [
             f"### {track}, {kind}: {machine}",
@@ -81,16 +83,16 @@ def render(records: list[dict]) -> str:
             "| recipe | what it changes | runs | validation loss | against r4 | active time | status |",
             "|---|---|---|---|---|---|---|",
         ]
-        base = recipes.get("r4", [])
         for name, runs in sorted(recipes.items(), key=lambda item: _mean(item[1], "val_loss")):
             losses = [run["val_loss"] for run in runs]
             spread = f" ± {statistics.stdev(losses):.3f}" if len(losses) > 1 else ""
             idea = RECIPES[name].idea if name in RECIPES else name.replace("-", " ")
             unranked = "" if runs[0]["official"] else "history, unranked; "
-            confirmed = "confirmed" if len(shown_on.get((track, name), ())) > 1 else "submitted"
+            machines = sum(shown[:2] == (track, name) for shown in shown_on)
+            confirmed = "confirmed" if machines > 1 else "submitted"
             status = unranked + (confirmed if len(runs) >= SEEDS else f"provisional: {len(runs)} of {SEEDS} runs")
             lines.append(
-                f"| {name} | {idea} | {len(runs)} | {_mean(runs, 'val_loss'):.3f}{spread} | {_against(base, runs)[0]} "
+                f"| {name} | {idea} | {len(runs)} | {_mean(runs, 'val_loss'):.3f}{spread} | {verdicts[place, name][0]} "
                 f"| {_mean(runs, 'active_seconds'):.1f} s | {status} |"
             )
         lines.append("")

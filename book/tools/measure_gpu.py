@@ -205,9 +205,9 @@ def pictures(session: Session, stage: str, train: Callable[[Path], dict]) -> Non
 
 
 def flow(session: Session) -> None:
-    from blueberry_lib.images.flow_training import preset, run
+    from blueberry_lib.images.flow_training import PRESETS, run
 
-    config = preset("cifar-small" if session.small else "dit-30m")
+    config = PRESETS["cifar-small" if session.small else "dit-30m"]()
     steps = 4 if session.small else config.training.steps
     training = replace(config.training, data=session.images, steps=steps, eval_every=0)
     pictures(session, "flow", lambda folder: run(replace(config, training=training), folder))

@@ -11,8 +11,8 @@ from blueberry_lib.config import BlueberryError
 from blueberry_lib.images import flow_training
 from blueberry_lib.images.datasets import load
 from blueberry_lib.images.diffusion_transformer import DiT2D, DiTConfig
-from blueberry_lib.images.flow_training import FlowConfig, load_flow, preset, run
-from blueberry_lib.images.training import ImageTraining, check_data
+from blueberry_lib.images.flow_training import PRESETS, FlowConfig, load_flow, run
+from blueberry_lib.images.training import ImageTraining, check_data, preset
 from blueberry_lib.training import Interrupted, fit
 from blueberry_lib.training.checkpoint import Checkpoints
 
@@ -172,7 +172,7 @@ def test_data_of_another_shape_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", flow_training.PRESETS)
 def test_presets_fit_their_data(name):
-    config = preset(name)
+    config = preset(PRESETS, name)
     shape = (1, 8, 8) if config.training.data == "digits" else (3, 32, 32)
     assert config.model.shape == shape and config.model.classes == 10
 
@@ -185,7 +185,7 @@ def test_impossible_settings_are_refused():
     with pytest.raises(BlueberryError, match="label_dropout"):
         FlowConfig(label_dropout=1.0)
     with pytest.raises(BlueberryError, match="no preset"):
-        preset("dit-1b")
+        preset(PRESETS, "dit-1b")
 
 
 cli = pytest.importorskip("tyro") and pytest.importorskip("blueberry_lib.cli")
@@ -213,7 +213,7 @@ def test_the_command_line_samples_what_was_trained(finished, tmp_path, capsys):
 def test_the_command_line_trains_a_preset_with_changes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     parsed = cli.parse(["flow", "train", "--preset", "dit-30m", "--training.steps", "7"]).command
-    assert parsed.config == replace(preset("dit-30m"), training=replace(preset("dit-30m").training, steps=7))
+    assert parsed.config == replace(PRESETS["dit-30m"](), training=replace(PRESETS["dit-30m"]().training, steps=7))
     sizes = ["--model.width", "16", "--model.layers", "1", "--model.heads", "2", "--training.device", "cpu"]
     steps = ["--training.steps", "4", "--training.batch-size", "8", "--training.checkpoint-every", "2"]
     assert cli.main(["flow", "train", *sizes, *steps]) == 0
