@@ -1,6 +1,5 @@
 """One transformer over text and image tokens: ``[BOS] text <seg_start> image tokens <seg_end> [EOS]``."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +12,7 @@ from blueberry_lib.generation import sample
 from blueberry_lib.model import Blueberry
 from blueberry_lib.model.attention import KVCache
 from blueberry_lib.model.blueberry import INIT_STD
+from blueberry_lib.model.decoding import Decoder
 from blueberry_lib.model.loss import chunked_cross_entropy, compute_dtype
 
 
@@ -134,38 +134,34 @@ class Multimodal(nn.Module):
     ) -> Tensor:
         """What follows each prompt (which ends with ``<seg_start>``): ids (B, N + 2).
 
-        N times everything but image ids is masked before top-k, then the end tokens are put. With ``guidance`` w ≠ 1
+        N times only image ids may be drawn, also before top-k, then the end tokens are put. With ``guidance`` w ≠ 1
         the logits are u + w (c − u), u those of the prompt without its text (Ho & Salimans, 2022). ``masked=False``
         draws all N + 2 from the whole vocabulary; ``cached=False`` computes every row anew for each token.
         """
         model, N, count = self.transformer, self.image_tokens, len(prompts)
-        device = model.embedding.weight.device
+        device, dtype = model.embedding.weight.device, compute_dtype(model.embedding.weight)
         rows = [list(p) for p in prompts] + ([[p[0], p[-1]] for p in prompts] if guidance != 1 else [])
         longest = max(map(len, rows))
         padding = torch.tensor([longest - len(row) for row in rows], device=device)
         ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=device)
         positions = self.positions(torch.tensor([longest], device=device), longest + N + 2)  # (1, T, 2)
         generator = None if seed is None else torch.Generator(device).manual_seed(seed)
-        dtype = compute_dtype(model.embedding.weight)
+        allowed = slice(self.first_image, self.seg_start) if masked else slice(0, None)
+        decoder = None
 
-        def new_cache() -> KVCache:
-            return KVCache(model.config, len(rows), longest + N + 2, padding, dtype)
-
-        cache, unread = new_cache(), ids
         for _ in trange(N if masked else N + 2, unit="token", disable=quiet):
-            if not cached:
-                cache, unread = new_cache(), ids
-            places = positions[:, cache.position : cache.position + unread.shape[1]]
-            logits = model.logits(model.hidden(unread, cache, places)[:, -1]).float()  # (rows, V)
+            if decoder:
+                logits = decoder(ids[:, -1])  # (rows, V)
+            else:
+                cache = KVCache(model.config, len(rows), longest + N + 2, padding, dtype)
+                logits = model.logits(model.hidden(ids, cache, positions[:, : ids.shape[1]])[:, -1])
+                decoder = Decoder(model, cache, positions[0]) if cached else None
+            logits = logits[:, allowed].float()
             if guidance != 1:
                 conditional, free = logits.chunk(2)
                 logits = free + guidance * (conditional - free)
-            if masked:
-                logits[:, : self.first_image] = -math.inf
-                logits[:, self.seg_start :] = -math.inf
-            drawn = sample(logits, temperature, top_k, generator=generator)
-            unread = drawn.repeat(len(rows) // count).unsqueeze(1)
-            ids = torch.cat((ids, unread), dim=1)
+            drawn = allowed.start + sample(logits, temperature, top_k, generator=generator)
+            ids = torch.cat((ids, drawn.repeat(len(rows) // count).unsqueeze(1)), dim=1)
         if masked:
             ends = ids.new_tensor([self.seg_end, prompts[0][0]]).expand(len(rows), 2)
             ids = torch.cat((ids, ends), dim=1)

@@ -18,7 +18,7 @@ from blueberry_lib.model.block import Block
 from blueberry_lib.model.blueberry import Blueberry
 from blueberry_lib.model.feed_forward import SquaredReLU, SwiGLU
 from blueberry_lib.model.loss import compute_dtype
-from blueberry_lib.model.position import RMSNorm
+from blueberry_lib.model.position import RMSNorm, rope_2d
 
 
 class Gain(NamedTuple):
@@ -73,16 +73,19 @@ def bare(feed_forward: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tens
 class Decoder:
     """Continues each row of a cache by a token: ``decoder(tokens)``, (B,) → logits (B, V).
 
-    It copies many of the weights when it is made, and does not see later changes to them.
+    ``positions`` (S, 2) are the coordinates of all places, those in the cache included, if tokens have two. It copies
+    many of the weights when it is made, and does not see later changes to them.
     """
 
-    def __init__(self, model: Blueberry, cache: KVCache) -> None:
+    def __init__(self, model: Blueberry, cache: KVCache, positions: Tensor | None = None) -> None:
         self.model, self.cache = model, cache
         self.dtype = compute_dtype(model.embedding.weight)
         self.layers = [self.layer(block) for block in model.blocks]
         self.norm, self.head = Gain.of(model.norm), laid_out(model.head_weight, self.dtype)
-        self.cos = torch.cat((model.cos, model.cos), -1)  # (S, D)
-        self.sin = torch.cat((-model.sin, model.sin), -1)
+        cos, sin = model.cos, model.sin
+        if positions is not None:
+            cos, sin = (table[0, 0] for table in rope_2d(cos, sin, positions.unsqueeze(0)))
+        self.cos, self.sin = torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)  # (S, D)
 
     def layer(self, block: Block) -> Layer:
         a, c = block.attention, self.model.config

@@ -12,11 +12,11 @@ from blueberry_lib.model.decoding import Decoder, Gain, laid_out
 from blueberry_lib.model.position import RMSNorm
 
 
-def decode(model, tokens, prompt, dtype=torch.float32):
+def decode(model, tokens, prompt, dtype=torch.float32, positions=None):
     """Logits (B, T, V) after the first ``prompt`` tokens, a token at a time."""
     cache = KVCache(model.config, len(tokens), tokens.shape[1], torch.zeros(len(tokens), dtype=torch.long), dtype)
-    model.hidden(tokens[:, :prompt], cache)
-    decoder = Decoder(model, cache)
+    model.hidden(tokens[:, :prompt], cache, None if positions is None else positions[None, :prompt])
+    decoder = Decoder(model, cache, positions)
     return torch.stack([decoder(column) for column in tokens[:, prompt:].T], dim=1)
 
 
@@ -30,6 +30,14 @@ def test_it_equals_the_forward_pass_with_every_option(variants, randomized, kv_h
         tokens = torch.randint(97, (3, 20))
         decoded, whole = decode(model, tokens, 4), model(tokens)[:, 4:]
         torch.testing.assert_close(decoded, whole, atol=2e-4, rtol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@torch.inference_mode()
+def test_it_equals_the_forward_pass_where_tokens_have_two_coordinates(tiny, randomized):
+    model, tokens, positions = randomized(Blueberry(tiny)), torch.randint(97, (3, 20)), torch.randint(20, (20, 2))
+    whole = model(tokens, positions=positions.expand(3, -1, -1))[:, 4:]
+    torch.testing.assert_close(decode(model, tokens, 4, positions=positions), whole, atol=2e-4, rtol=1e-4)
+    assert not torch.allclose(decode(model, tokens, 4), whole, atol=1e-2)
 
 
 @pytest.mark.parametrize("weights", [torch.bfloat16, torch.float32])
