@@ -69,8 +69,8 @@ class FlowSample:
     def run(self) -> None:
         from blueberry_lib.hardware import autocast, detect
         from blueberry_lib.images.flow_matching import sample
-        from blueberry_lib.images.flow_training import class_grid, load_flow
-        from blueberry_lib.images.grid import write_png
+        from blueberry_lib.images.flow_training import load_flow
+        from blueberry_lib.images.grid import grid, write_png
 
         if min(self.num_samples, self.samples_per_class, self.num_steps) < 1:
             raise BlueberryError("--num-samples, --samples-per-class and --num-steps must be at least 1.")
@@ -82,7 +82,7 @@ class FlowSample:
                 model, labels, self.num_steps, self.solver, self.cfg_scale, self.seed, quiet=False
             )
         target = self.output or folder / "samples.png"
-        write_png(target, class_grid(data.round(images), columns))
+        write_png(target, grid(data.round(images), columns))
         print(f"Wrote {len(images)} images to {target}: {evaluations} evaluations of the velocity for each.")
 
 

@@ -143,7 +143,7 @@ class MultimodalSample:
             quiet=False,
         )
         target = self.output or trained.folder / "samples.png"
-        write_png(target, grid(data.round(images), columns, max(2, 40 // images.shape[-1])))
+        write_png(target, grid(data.round(images), columns))
         print(f"Wrote {len(images)} images to {target}.")
 
 

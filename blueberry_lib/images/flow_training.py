@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from blueberry_lib.images.diffusion_transformer import DiT2D, DiTConfig, dit_10m
 from blueberry_lib.images.flow_matching import TIMES, drop_labels, fixed_noise_loss, flow_loss, sample
 from blueberry_lib.images.grid import grid, write_png
 from blueberry_lib.images.metrics import Panel, class_labels
-from blueberry_lib.images.training import ImageTraining, begin, check_data, load_trained, train
+from blueberry_lib.images.training import ImageTraining, check_data, load_trained, start, train
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.training.average import Averaged
 from blueberry_lib.training.folder import write_json
@@ -26,7 +25,6 @@ VALIDATION_DRAWS = 2_400  # times and noises, at least, spread over the held-out
 SAMPLE_STEPS = 20  # of Heun, 40 evaluations
 GRID_COLUMNS = 10
 LOOK_COLUMNS = 5  # in the grids drawn during training
-GRID_PIXELS = 40  # height of a small picture in a grid; others are doubled
 
 
 def _training() -> ImageTraining:
@@ -79,11 +77,6 @@ PRESETS: dict[str, Callable[[], FlowConfig]] = {
 }
 
 
-def class_grid(images: Tensor, columns: int) -> np.ndarray:
-    """Images as a grid of pixels, enlarged."""
-    return grid(images, columns, max(2, GRID_PIXELS // images.shape[-1]))
-
-
 def evaluator(config: FlowConfig, data: ImageData, hardware: Hardware, folder: Path) -> Callable[..., dict]:
     """``evaluate(model: Averaged)``: the loss on fixed times and noise, whole and by time, with and without the average
     of the weights; and a class grid of each, the same noise every time, under samples/ in ``folder``."""
@@ -97,7 +90,7 @@ def evaluator(config: FlowConfig, data: ImageData, hardware: Hardware, folder: P
             for name, network in {"ema": model.average, "raw": model.model}.items() if batches is None else ():
                 images, _ = sample(network, class_labels(config.model.classes, LOOK_COLUMNS), SAMPLE_STEPS)
                 path = folder / "samples" / f"step-{int(model.updates):08d}-{name}.png"
-                write_png(path, class_grid(data.round(images), LOOK_COLUMNS))
+                write_png(path, grid(data.round(images), LOOK_COLUMNS))
         return {"loss": loss, "loss_without_ema": raw, "loss_by_time": by_time}
 
     return evaluate
@@ -110,7 +103,7 @@ def run(
 
     Writes what ``images.training.train`` does, sample grids under samples/ and class_grid.png.
     """
-    data, hardware, clock = begin(config.training)
+    data, hardware, clock = start(config.training)
     found, expected = (*data.shape, len(data.classes)), (*config.model.shape, config.model.classes)
     if found != expected:
         raise BlueberryError(
@@ -147,7 +140,7 @@ def run(
     with autocast(hardware.device, hardware.compute_dtype):
         images, evaluations = sample(averaged.eval().average, labels, SAMPLE_STEPS, quiet=quiet)
     first = data.round(images).unflatten(0, (len(data.classes), -1))[:, :GRID_COLUMNS]
-    write_png(folder / "class_grid.png", class_grid(first.flatten(0, 1), GRID_COLUMNS))
+    write_png(folder / "class_grid.png", grid(first.flatten(0, 1), GRID_COLUMNS))
     record["panel"] = {"generated": panel(images, labels), "real": panel.real(), "gaussian": panel.gaussian()}
     record["evaluations"] = evaluations
     write_json(folder / "record.json", record)

@@ -19,7 +19,7 @@ from blueberry_lib.images.grid import grid, write_png
 from blueberry_lib.images.metrics import Panel, class_labels
 from blueberry_lib.images.multimodal import Multimodal, digits, multimodal_40m
 from blueberry_lib.images.tokens import ImageTokens, unigram_nats
-from blueberry_lib.images.training import ImageTraining, begin, check_data, load_trained, train
+from blueberry_lib.images.training import ImageTraining, check_data, load_trained, start, train
 from blueberry_lib.images.vqvae import VQVAE
 from blueberry_lib.images.vqvae_training import all_tokens
 from blueberry_lib.optim.hybrid import build_optimizers
@@ -130,7 +130,7 @@ def evaluator(
             multimodal = model.average if isinstance(model, Averaged) else model
             ids = multimodal.sample(prompts.lists(labels), seed=0)
             images = data.round(image_tokenizer.decode(multimodal.codes(ids)))
-            write_png(folder / "samples.png", grid(images, len(data.classes), max(2, 40 // images.shape[-1])))
+            write_png(folder / "samples.png", grid(images, len(data.classes)))
         return {"loss": image, "text_loss": text, "unigram": unigram}
 
     return evaluate
@@ -141,7 +141,7 @@ def run(
 ) -> dict:
     """Train as ``config`` says, into ``folder``; returns the record. Writes tokenizer.json and tokens.safetensors
     beside what every run of a picture model has."""
-    data, hardware, clock = begin(config.training)
+    data, hardware, clock = start(config.training)
     device = hardware.device
     image_tokenizer, tokenized, _ = vqvae_training.load_run(Path(config.vqvae), device)
     if tokenized.training.data != config.training.data:

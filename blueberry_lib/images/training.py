@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,14 +11,15 @@ from torch import nn
 from torch.optim import Optimizer
 
 from blueberry_lib.config import BlueberryError, OptimizerConfig, ScheduleConfig
-from blueberry_lib.hardware import Hardware, detect, keep_freed_memory
+from blueberry_lib.hardware import Hardware
 from blueberry_lib.images.datasets import ImageData, load
 from blueberry_lib.optim.schedules import learning_rate_factor
 from blueberry_lib.training import LoopConfig, fit
 from blueberry_lib.training.checkpoint import Checkpoints, load_model
 from blueberry_lib.training.clock import Clock
-from blueberry_lib.training.folder import load_config, save_config, source_sha256, versions, write_json
+from blueberry_lib.training.folder import load_config, save_config, write_json
 from blueberry_lib.training.log import Log
+from blueberry_lib.training.run import begin, facts
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,9 @@ def preset(presets: dict[str, Callable[[], Any]], name: str) -> Any:
     return presets[name]()
 
 
-def begin(training: ImageTraining) -> tuple[ImageData, Hardware, Clock]:
+def start(training: ImageTraining) -> tuple[ImageData, Hardware, Clock]:
     """Start the clock, find the hardware, load the data and seed the generators."""
-    clock = Clock()
-    hardware = detect(training.device, training.precision)
-    if hardware.device == "cpu":
-        keep_freed_memory()
-    clock.device = hardware.device
+    hardware, clock = begin(training.device, training.precision)
     data = load(training.data)
     torch.manual_seed(training.seed)
     return data, hardware, clock
@@ -149,23 +145,14 @@ def train(
         quiet=quiet,
     )
     log.close()
-    seconds, price = dict(clock.seconds), hardware.price_per_hour
+    seconds = dict(clock.seconds)
     record = {
         "params": params,
-        "steps": result.step,
-        "images": result.units,
-        "train_loss": result.train_loss,
         "evaluation": result.evaluation,
         "seconds": seconds,
         "images_per_second": result.units / seconds["active"] if seconds["active"] else None,
-        "dollars": price * sum(seconds.values()) / 3600 if price is not None else None,
-        "hardware": hardware.summary(),
-        "versions": versions(),
-        "source_sha256": source_sha256(),
         "data_sha256": data.sha256,
-        "config": asdict(config),
-        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "curve": [{("images" if k == "units" else k): v for k, v in entry.items()} for entry in result.curve],
+        **facts(config, result, clock, hardware, "images"),
     }
     write_json(folder / "record.json", record)
     return record

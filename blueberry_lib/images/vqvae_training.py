@@ -13,7 +13,7 @@ from blueberry_lib.config import BlueberryError, OptimizerConfig, ScheduleConfig
 from blueberry_lib.data.batches import RowBatches
 from blueberry_lib.images.datasets import ImageData
 from blueberry_lib.images.grid import grid, write_png
-from blueberry_lib.images.training import ImageTraining, begin, load_trained, train
+from blueberry_lib.images.training import ImageTraining, load_trained, start, train
 from blueberry_lib.images.vqvae import VQVAE, VQVAEConfig, cifar_8x8, cifar_16x16, original
 
 EVAL_IMAGES = 256
@@ -91,7 +91,7 @@ def evaluator(data: ImageData, png: Path | None, device: str) -> Callable[..., d
             pairs = pairs or [images.split(GRID_COLUMNS)[:4], reconstruction.split(GRID_COLUMNS)[:4]]
         if png and batches is None:
             rows = torch.cat([row for pair in zip(*pairs, strict=True) for row in pair])
-            write_png(png, grid(data.round(rows), GRID_COLUMNS, max(2, 40 // model.config.image_size)))
+            write_png(png, grid(data.round(rows), GRID_COLUMNS))
         mse = squares / len(data.val)
         return {"loss": mse, "psnr": 10 * math.log10(4 / mse) if mse else math.inf, **usage(counts)}
 
@@ -102,7 +102,7 @@ def run(
     config: VQVAERun, folder: Path, resume: bool = False, say: Callable[[str], None] = print, quiet: bool = False
 ) -> dict:
     """Train a tokenizer as ``config`` says, into ``folder``; returns the record."""
-    data, hardware, clock = begin(config.training)
+    data, hardware, clock = start(config.training)
     device, optimizer = hardware.device, config.training.optimizer
     model = VQVAE(config.model).to(device)
     if data.shape[0] != config.model.channels:

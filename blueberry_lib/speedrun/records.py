@@ -4,8 +4,6 @@ import hashlib
 import json
 import statistics
 from collections.abc import Iterable
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 from blueberry_lib.config import BlueberryError, TrainConfig
@@ -14,7 +12,7 @@ from blueberry_lib.hardware import Hardware
 from blueberry_lib.speedrun.tracks import deviations
 from blueberry_lib.training import Result
 from blueberry_lib.training.clock import Clock
-from blueberry_lib.training.folder import source_sha256, versions
+from blueberry_lib.training.run import facts
 
 
 def build_record(
@@ -24,7 +22,7 @@ def build_record(
     seconds = dict(clock.seconds)
     active = seconds["active"]
     flops = config.flops_per_token * result.units
-    evaluation, price = result.evaluation, hardware.price_per_hour
+    evaluation = result.evaluation
     broken = deviations(config)
     record = {
         "track": config.track,
@@ -33,9 +31,6 @@ def build_record(
         "official": not broken,
         "deviations": broken,
         "params": params,
-        "tokens": result.units,
-        "steps": result.step,
-        "train_loss": result.train_loss,
         "val_loss": evaluation["loss"],
         "val_accuracy": evaluation["accuracy"],
         "val_perplexity": evaluation["perplexity"],
@@ -47,15 +42,9 @@ def build_record(
         "tokens_per_second": result.units / active if active else None,
         "flops": flops,
         "utilisation": flops / active / hardware.peak_flops if active and hardware.peak_flops else None,
-        "dollars": price * sum(seconds.values()) / 3600 if price is not None else None,
-        "hardware": hardware.summary(),
-        "versions": versions(),
-        "source_sha256": source_sha256(),
         "data_sha256": data.sha256,
         "data": {"source": data.manifest["source"], "license": data.manifest["license"]},
-        "config": asdict(config),
-        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "curve": [{("tokens" if k == "units" else k): v for k, v in entry.items()} for entry in result.curve],
+        **facts(config, result, clock, hardware, "tokens"),
     }
     return {**record, "sha256": content_sha256(record)}
 

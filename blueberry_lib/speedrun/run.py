@@ -11,7 +11,6 @@ from blueberry_lib.data.batches import TokenBatches
 from blueberry_lib.data.shards import TokenData, prepare
 from blueberry_lib.data.tokens import END_OF_TEXT, bytes_per_token, load_tokenizer
 from blueberry_lib.generation import generate
-from blueberry_lib.hardware import detect, keep_freed_memory
 from blueberry_lib.model import Blueberry
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.optim.schedules import learning_rate_factor
@@ -19,10 +18,10 @@ from blueberry_lib.plots import loss_figure
 from blueberry_lib.speedrun.records import build_record
 from blueberry_lib.training import LoopConfig, fit
 from blueberry_lib.training.checkpoint import Checkpoints, load_model
-from blueberry_lib.training.clock import Clock
 from blueberry_lib.training.evaluation import token_evaluator
 from blueberry_lib.training.folder import load_config, save_config, write_json
 from blueberry_lib.training.log import Log
+from blueberry_lib.training.run import begin
 
 SAMPLE_PROMPTS = {"stdlib": ("", "\n\n\ndef", "\n\n\nclass", "\nimport"), "docs": ("", "Returns", "Parameters", "The")}
 SAMPLE_TOKENS = 160
@@ -65,11 +64,7 @@ def run(
     Writes config.json, tokenizer.json, log.jsonl, checkpoints/, record.json, loss.png and samples.txt. With
     ``resume`` the run in ``folder`` goes on from its newest checkpoint.
     """
-    clock = Clock()
-    hardware = detect(config.device, config.precision)
-    if hardware.device == "cpu":
-        keep_freed_memory()
-    clock.device = hardware.device
+    hardware, clock = begin(config.device, config.precision)
     say(f"{hardware.name}, {str(hardware.compute_dtype).removeprefix('torch.')}; preparing {config.data} …")
     data = prepare(config.data, config.model.vocab_size, config.tokenizer, config.train_tokens)
     check_vocabulary(config, data)
