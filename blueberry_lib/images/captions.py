@@ -1,7 +1,6 @@
 """Many captions for each class, some of them held out, and their tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 
 import torch
@@ -73,42 +72,25 @@ def prompt(tokenizer: Tokenizer, text: str, seg_start: int) -> list[int]:
     return [end, *tokenizer.encode(f" {text}" if text else "", add_special_tokens=False).ids, seg_start]
 
 
-@dataclass(frozen=True)
 class Prompts:
-    """The captions of C classes as ids."""
+    """The captions of some classes as ids."""
 
-    ids: Tensor
-    """(C, M, L) int64, padded on the right with the first id, which ends a text."""
-    lengths: Tensor
-    """(C, M) int64."""
-    counts: Tensor
-    """(C,) int64: captions of each class; the rest of M is padding."""
+    def __init__(self, tokenizer: Tokenizer, classes: Sequence[str], templates: Sequence[str], seg_start: int) -> None:
+        self.rows = [[prompt(tokenizer, text, seg_start) for text in captions(name, templates)] for name in classes]
+        self.longest = max(len(row) for rows in self.rows for row in rows)
 
-    @classmethod
-    def of(cls, tokenizer: Tokenizer, classes: Sequence[str], templates: Sequence[str], seg_start: int) -> "Prompts":
-        rows = [[prompt(tokenizer, text, seg_start) for text in captions(name, templates)] for name in classes]
-        shape = (len(rows), max(map(len, rows)), max(len(ids) for row in rows for ids in row))
-        all_ids, lengths = torch.full(shape, rows[0][0][0]), torch.zeros(shape[:2], dtype=torch.int64)
-        for c, row in enumerate(rows):
-            for m, ids in enumerate(row):
-                all_ids[c, m, : len(ids)] = torch.tensor(ids)
-                lengths[c, m] = len(ids)
-        return cls(all_ids, lengths, torch.tensor([len(row) for row in rows]))
+    def draw(self, labels: Tensor, dropout: float = 0.0) -> list[list[int]]:
+        """A random caption of each label (B,). A share ``dropout`` of them has no text."""
+        which, dropped = torch.rand(2, len(labels))
+        rows = [self.rows[c][int(u * len(self.rows[c]))] for c, u in zip(labels.tolist(), which.tolist(), strict=True)]
+        empty = (dropped < dropout).tolist()
+        return [[row[0], row[-1]] if no_text else row for row, no_text in zip(rows, empty, strict=True)]
 
-    def draw(self, labels: Tensor, dropout: float = 0.0) -> tuple[Tensor, Tensor]:
-        """A random caption of each label (B,): ids (B, L) and lengths (B,). A share ``dropout`` of them has no text."""
-        which = (torch.rand(len(labels)) * self.counts[labels]).long()
-        ids, lengths = self.ids[labels, which], self.lengths[labels, which]
-        dropped = torch.rand(len(labels)) < dropout
-        empty = torch.full_like(ids, ids[0, 0])
-        empty[:, 1] = self.ids[0, 0, self.lengths[0, 0] - 1]  # seg_start
-        return torch.where(dropped.unsqueeze(1), empty, ids), torch.where(dropped, 2, lengths)
+    def fixed(self, labels: Tensor) -> list[list[int]]:
+        """The i-th label of (B,) has caption i modulo the number of its class's."""
+        return [self.rows[c][i % len(self.rows[c])] for i, c in enumerate(labels.tolist())]
 
-    def fixed(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``draw``, but the i-th label has caption i modulo the number of its class's."""
-        which = torch.arange(len(labels)) % self.counts[labels]
-        return self.ids[labels, which], self.lengths[labels, which]
-
-    def lists(self, labels: Tensor) -> list[list[int]]:
-        """The ``fixed`` captions as lists of ids, without padding."""
-        return [row[:length].tolist() for row, length in zip(*self.fixed(labels), strict=True)]
+    def padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Ids (B, longest), padded on the right with the first one, which ends a text, and lengths (B,)."""
+        ids = torch.tensor([row + row[:1] * (self.longest - len(row)) for row in rows])
+        return ids, torch.tensor([len(row) for row in rows])

@@ -121,14 +121,14 @@ def evaluator(
     @torch.no_grad()
     def evaluate(model: nn.Module, batches: int | None = None) -> dict:
         text, image = 0.0, 0.0
-        rows, lengths = prompts.fixed(data.val_labels)
+        rows, lengths = prompts.padded(prompts.fixed(data.val_labels))
         for part in torch.arange(len(rows)).split(EVAL_IMAGES)[:batches]:
             losses = model(rows[part].to(device), lengths[part].to(device), tokens.val[part].to(device))
             text, image = (a + len(part) / len(rows) * b.item() for a, b in zip((text, image), losses, strict=True))
         if folder and batches is None:
             labels = torch.arange(len(data.classes)).repeat(GRID_ROWS)
             multimodal = model.average if isinstance(model, Averaged) else model
-            ids = multimodal.sample(prompts.lists(labels), seed=0)
+            ids = multimodal.sample(prompts.fixed(labels), seed=0)
             images = data.round(image_tokenizer.decode(multimodal.codes(ids)))
             write_png(folder / "samples.png", grid(images, len(data.classes)))
         return {"loss": image, "text_loss": text, "unigram": unigram}
@@ -162,8 +162,8 @@ def run(
     if config.code_start:
         built.start_from(image_tokenizer.all_codes().cpu())
     model = Averaged(built.to(device), config.ema_decay)
-    prompts = Prompts.of(tokenizer, data.classes, TEMPLATES, built.seg_start)
-    held_out = Prompts.of(tokenizer, data.classes, HELD_OUT, built.seg_start)
+    prompts = Prompts(tokenizer, data.classes, TEMPLATES, built.seg_start)
+    held_out = Prompts(tokenizer, data.classes, HELD_OUT, built.seg_start)
     batches = RowBatches([tokens.train, data.train_labels], config.training.batch_size, config.training.seed)
 
     noise = config.text_noise, config.image_noise
@@ -171,7 +171,7 @@ def run(
     def loss_fn(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch
         images = images[torch.arange(len(labels)), torch.randint(images.shape[1], (len(labels),))]
-        rows, lengths = prompts.draw(labels, config.caption_dropout)
+        rows, lengths = prompts.padded(prompts.draw(labels, config.caption_dropout))
         text, image = model(rows.to(device), lengths.to(device), images.to(device), noise)
         return image + config.text_weight * text
 
@@ -199,7 +199,7 @@ class Trained:
 
     def class_prompts(self, labels: Tensor, classes: Sequence[str], templates: Sequence[str] = TEMPLATES) -> list:
         """A caption of each label (B,), as ids."""
-        return Prompts.of(self.tokenizer, classes, templates, self.model.seg_start).lists(labels)
+        return Prompts(self.tokenizer, classes, templates, self.model.seg_start).fixed(labels)
 
     @torch.no_grad()
     def draw(self, prompts: Sequence[Sequence[int]], quiet: bool = True, **settings) -> Tensor:
@@ -232,13 +232,13 @@ def measure(trained: Trained, samples: int = 1_000, seed: int = 0) -> dict:
     data, model, device = load(trained.config.training.data), trained.model, trained.model.transformer.cos.device
     check_data(trained.folder, data)
     tokens = ImageTokens.load(trained.folder / "tokens.safetensors", trained.image_tokenizer.sha256())
-    held_out = Prompts.of(trained.tokenizer, data.classes, HELD_OUT, model.seg_start)
+    held_out = Prompts(trained.tokenizer, data.classes, HELD_OUT, model.seg_start)
     nats = evaluator(data, tokens, held_out, trained.image_tokenizer, None, str(device))(model)
-    prompts = held_out.lists(torch.arange(samples) % len(data.classes))
+    prompts = held_out.fixed(torch.arange(samples) % len(data.classes))
     ids = {masked: model.sample(prompts, seed=seed, masked=masked) for masked in (True, False)}
     well_formed = {m: model.well_formed(i, prompts[0][0]).double().mean().item() for m, i in ids.items()}
     labels, panel = class_labels(len(data.classes)), Panel(data)
-    prompts = held_out.lists(labels)
+    prompts = held_out.fixed(labels)
     rows = {name: trained.draw(prompts, seed=seed, **how) for name, how in {"generated": {}, "guided": GUIDED}.items()}
     return {
         "nats": nats,

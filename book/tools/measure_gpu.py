@@ -1,10 +1,11 @@
 """Everything that waits for a large GPU, in one command; what is there is not repeated, so it can be cut off anywhere.
 
-    python book/tools/measure_gpu.py OUT --text TOKENS --images FILE.npz [--minutes 9] [--stages 8M sweeps …]
+    python book/tools/measure_gpu.py OUT --text TOKENS --images FILE.npz [--tokenizer JSON] [--minutes 9] [--stages …]
 
-TOKENS is a folder with train.bin.xz and val.bin.xz (uint16, the SmolLM2 tokenizer), FILE.npz holds CIFAR-10 or a part
-of it. Stages, in this order: profile (a step of r4 and of best, by kind of work), 8M (r4, r5 and best, interleaved,
-five seeds; then the shortest budget at which best is no worse than r5), sweeps (one change of best each), 20M, flow.
+TOKENS is a folder with train.bin.xz and val.bin.xz (uint16, the SmolLM2 tokenizer, whose JSON the last stage needs),
+FILE.npz holds CIFAR-10 or a part of it. Stages, in this order: profile (a step of r4 and of best, by kind of work), 8M
+(r4, r5 and best, interleaved, five seeds; then the shortest budget at which best is no worse than r5), sweeps (one
+change of best each), 20M, flow, vqvae and multimodal (the original's shapes: 1,024 tokens an image).
 OUT fills with a folder a run; summary.json is written anew after each. --small shrinks models and budgets, to see on a
 CPU that the whole of it runs: its figures mean nothing.
 """
@@ -50,6 +51,7 @@ SHAPES = {
 CURRICULUM = (512, 1_024, 2_048)
 SMALL_MODEL = {"n_layers": 2, "d_model": 64, "n_heads": 4, "n_kv_heads": 2, "d_ff": 128, "context_length": 256}
 SMALL_TOKENS, SMALL_VALIDATION = 8_192, 4_096
+ORIGINAL_STEPS = 3_000  # of the original's VQ-VAE and of its 40 M transformer
 
 
 class Session:
@@ -58,6 +60,7 @@ class Session:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.out, self.small = arguments.out, arguments.small
         self.text, self.images = f"tokens:{arguments.text}", f"npz:{arguments.images}"
+        self.tokenizer = arguments.tokenizer
         self.end = time.monotonic() + 60 * arguments.minutes
         self.summary = {"versions": versions(), "stages": {}}
         self.out.mkdir(parents=True, exist_ok=True)
@@ -194,11 +197,15 @@ def twenty_million(session: Session) -> None:
             session.note("20M", summarize(records) + "\n(two passes over the 10.7 M tokens at hand)")
 
 
-def pictures(session: Session, stage: str, train: Callable[[Path], dict]) -> None:
+def pictures(session: Session, stage: str, run: Callable[..., dict], config, steps: int | None = None) -> None:
+    """One run of a picture model, in its own folder; what it measured."""
     folder = session.out / stage
     if time.monotonic() < session.end and not (folder / "record.json").exists():
+        training = replace(config.training, data=session.images, steps=steps or config.training.steps, eval_every=0)
+        if session.small:
+            training = replace(training, steps=4, batch_size=8)
         folder.mkdir(exist_ok=True)
-        train(folder)
+        run(replace(config, training=training), folder, resume=any(folder.glob("checkpoints/step-*")))
     if (folder / "record.json").exists():
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
         session.note(stage, {k: v for k, v in record.items() if k not in ("curve", "config")})
@@ -207,13 +214,36 @@ def pictures(session: Session, stage: str, train: Callable[[Path], dict]) -> Non
 def flow(session: Session) -> None:
     from blueberry_lib.images.flow_training import PRESETS, run
 
-    config = PRESETS["cifar-small" if session.small else "dit-30m"]()
-    steps = 4 if session.small else config.training.steps
-    training = replace(config.training, data=session.images, steps=steps, eval_every=0)
-    pictures(session, "flow", lambda folder: run(replace(config, training=training), folder))
+    pictures(session, "flow", run, PRESETS["cifar-small" if session.small else "dit-30m"]())
 
 
-STAGE = {"profile": step_profile, "8M": eight_million, "sweeps": sweeps, "20M": twenty_million, "flow": flow}
+def vqvae(session: Session) -> None:
+    from blueberry_lib.images.vqvae_training import PRESETS, run
+
+    pictures(session, "vqvae", run, PRESETS["cifar-small" if session.small else "original"](), ORIGINAL_STEPS)
+
+
+def multimodal(session: Session) -> None:
+    from blueberry_lib.images.multimodal_training import PRESETS, load_run, measure, run
+
+    config = PRESETS["cifar-small" if session.small else "40m"]()
+    config = replace(config, vqvae=str(session.out / "vqvae"), tokenizer=session.tokenizer, copies=1)
+    if (session.out / "vqvae" / "record.json").exists():
+        pictures(session, "multimodal", run, config, ORIGINAL_STEPS)
+    if (session.out / "multimodal" / "record.json").exists():
+        trained = load_run(session.out / "multimodal", detect().device)
+        session.note("multimodal, measured", measure(trained, 20 if session.small else 1_000))
+
+
+STAGE = {
+    "profile": step_profile,
+    "8M": eight_million,
+    "sweeps": sweeps,
+    "20M": twenty_million,
+    "flow": flow,
+    "vqvae": vqvae,
+    "multimodal": multimodal,
+}
 
 
 def main() -> None:
@@ -221,6 +251,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--text", required=True)
     parser.add_argument("--images", required=True)
+    parser.add_argument("--tokenizer")
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--stages", nargs="+", choices=STAGE, default=list(STAGE))
     parser.add_argument("--small", action="store_true")

@@ -51,41 +51,33 @@ def test_held_out_captions_can_be_encoded_though_no_token_was_made_for_them(toke
         assert tokenizer.decode(tokenizer.encode(text).ids) == text
 
 
-def test_prompts_hold_every_caption_padded_on_the_right(tokenizer):
-    prompts = Prompts.of(tokenizer, CLASSES, TEMPLATES, SEG_START)
-    for c, name in enumerate(CLASSES):
-        texts = captions(name)
-        assert prompts.counts[c] == len(texts)
-        for m, text in enumerate(texts):
-            length = prompts.lengths[c, m]
-            assert prompts.ids[c, m, :length].tolist() == prompt(tokenizer, text, SEG_START)
-            assert (prompts.ids[c, m, length:] == 0).all()
+def test_prompts_hold_every_caption_and_are_padded_on_the_right(tokenizer):
+    prompts = Prompts(tokenizer, CLASSES, TEMPLATES, SEG_START)
+    for rows, name in zip(prompts.rows, CLASSES, strict=True):
+        assert rows == [prompt(tokenizer, text, SEG_START) for text in captions(name)]
+    ids, lengths = prompts.padded(prompts.rows[1])
+    assert ids.shape == (len(prompts.rows[1]), prompts.longest)
+    for row, length, expected in zip(ids, lengths, prompts.rows[1], strict=True):
+        assert row[:length].tolist() == expected and (row[length:] == 0).all()
 
 
 def test_drawn_captions_are_of_the_label_all_of_them_and_dropped_at_the_rate(tokenizer):
-    prompts = Prompts.of(tokenizer, CLASSES, TEMPLATES, SEG_START)
+    prompts = Prompts(tokenizer, CLASSES, TEMPLATES, SEG_START)
     labels = torch.arange(4).repeat(10_000)
-    ids, lengths = prompts.draw(labels, dropout=0.1)
-    empty = lengths == 2
+    rows = prompts.draw(labels, dropout=0.1)
+    empty = torch.tensor([row == [0, SEG_START] for row in rows])
     assert empty.double().mean().item() == pytest.approx(0.1, abs=0.01)
     for label in range(4):  # each sample on its own, not whole batches or classes
         assert empty[labels == label].double().mean().item() == pytest.approx(0.1, abs=0.02)
-    assert (ids[empty, :2] == torch.tensor([0, SEG_START])).all() and (ids[empty, 2:] == 0).all()
-    known = [{tuple(row[:length]) for row, length in zip(p.tolist(), n.tolist(), strict=True) if length}
-             for p, n in zip(prompts.ids, prompts.lengths, strict=True)]  # fmt: skip
-    seen = [set() for _ in CLASSES]
-    for label, row, length in zip(labels.tolist(), ids.tolist(), lengths.tolist(), strict=True):
-        if length > 2:
-            seen[label].add(tuple(row[:length]))
-    assert all(
-        found <= all_of_it and len(found) > 0.95 * len(all_of_it) for found, all_of_it in zip(seen, known, strict=True)
-    )
-    assert (prompts.draw(labels)[1] > 2).all()
+        seen = {tuple(row) for row, c, no_text in zip(rows, labels, empty, strict=True) if c == label and not no_text}
+        known = {*map(tuple, prompts.rows[label])}
+        assert seen <= known and len(seen) > 0.95 * len(known)
+    assert all(len(row) > 2 for row in prompts.draw(labels))
 
 
 def test_fixed_captions_are_the_same_each_time_and_go_through_all(tokenizer):
-    prompts = Prompts.of(tokenizer, CLASSES, HELD_OUT, SEG_START)
+    prompts = Prompts(tokenizer, CLASSES, HELD_OUT, SEG_START)
     labels = torch.full((40,), 1)
-    lists = prompts.lists(labels)
-    assert lists == prompts.lists(labels) and all(row[-1] == SEG_START for row in lists)
-    assert len({tuple(row) for row in lists}) == prompts.counts[1]
+    rows = prompts.fixed(labels)
+    assert rows == prompts.fixed(labels) and all(row[-1] == SEG_START for row in rows)
+    assert len({*map(tuple, rows)}) == len(prompts.rows[1])

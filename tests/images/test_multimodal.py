@@ -260,7 +260,7 @@ def test_a_run_leaves_all_that_sampling_needs_and_resumes_bit_for_bit(finished, 
     images = trained.draw(trained.class_prompts(torch.arange(10), data.classes, HELD_OUT), seed=0)
     assert images.shape == (10, 1, 8, 8)
     assert trained.draw([trained.prompt("an unheard-of caption, 8!")], guidance=2.0).shape == (1, 1, 8, 8)
-    held_out = Prompts.of(trained.tokenizer, data.classes, HELD_OUT, trained.model.seg_start)
+    held_out = Prompts(trained.tokenizer, data.classes, HELD_OUT, trained.model.seg_start)
     tokens = ImageTokens.load(folder / "tokens.safetensors", trained.image_tokenizer.sha256())
     evaluate = multimodal_training.evaluator(data, tokens, held_out, trained.image_tokenizer, None, "cpu")
     assert evaluate(trained.model) == pytest.approx(found)  # sampling uses the average that was evaluated
