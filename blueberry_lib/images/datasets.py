@@ -136,26 +136,25 @@ def _from_arrays(spec: str, arrays: dict[str, np.ndarray]) -> ImageData:
     missing = {"x_train", "y_train", "x_test", "y_test"} - arrays.keys()
     if missing:
         raise BlueberryError(f"{spec} lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(arrays))}.")
-    tensors = {}
+    tensors = []
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
-        if x.dtype != np.uint8 or x.ndim not in (3, 4):
+        if x.dtype != np.uint8 or x.ndim not in (3, 4) or not len(x):
             raise BlueberryError(
                 f"{spec}: x_{split} is {x.dtype} of shape {x.shape}; expected uint8 (N, H, W) or (N, H, W, C)."
             )
         if y.shape != x.shape[:1] or y.dtype.kind not in "iu":
             raise BlueberryError(f"{spec}: y_{split} is {y.dtype} of shape {y.shape}; expected {len(x)} whole labels.")
-        x = x[..., None] if x.ndim == 3 else x
-        tensors[split] = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y.astype(np.int64))
-    (train, _), (val, _) = tensors.values()
-    if train.shape[1:] != val.shape[1:] or not (len(train) and len(val)):
+        x = torch.from_numpy(x[..., None] if x.ndim == 3 else x)
+        tensors += [x.permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y.astype(np.int64))]
+    train, train_labels, val, val_labels = tensors
+    if train.shape[1:] != val.shape[1:]:
         raise BlueberryError(
-            f"{spec}: x_train has {len(train)} images of shape {tuple(train.shape[1:])} and x_test {len(val)} of "
-            f"{tuple(val.shape[1:])} (channels first); expected some in each, of one shape."
+            f"{spec}: the images of x_train are {tuple(train.shape[1:])} and those of x_test {tuple(val.shape[1:])} "
+            "(channels first); expected one shape."
         )
-    count = int(max(labels.max() for _, labels in tensors.values())) + 1
-    names = [str(name) for name in arrays.get("label_names", range(count))]
-    lowest = int(min(labels.min() for _, labels in tensors.values()))
-    if lowest < 0 or count > len(names):
-        raise BlueberryError(f"{spec}: labels go from {lowest} to {count - 1}, and there are {len(names)} names.")
-    return ImageData(spec, *tensors["train"], *tensors["test"], tuple(names), 256)
+    low, high = (int(bound) for bound in torch.cat((train_labels, val_labels)).aminmax())
+    names = tuple(str(name) for name in arrays.get("label_names", range(high + 1)))
+    if low < 0 or high >= len(names):
+        raise BlueberryError(f"{spec}: labels go from {low} to {high}, and there are {len(names)} names.")
+    return ImageData(spec, *tensors, names, 256)
