@@ -17,12 +17,15 @@ OPENINGS = (
     *("this is a {picture} of", "here is a {picture} of", "make a {picture} of", "we look at a {picture} of"),
 )
 CLOSINGS = ("", "in the {picture}", "on this {picture}", ", please", "for me", "now", "and nothing else")
+LEADS = ("", "here", "now", "look,", "you see that", "I see that")
+PREDICATES = (
+    *("is in this {picture}", "is on the {picture}", "is drawn in the {picture}", "fills the {picture}", "appears"),
+    *("is here", "stands here", "can be seen", "is the thing to draw", "is shown, that is what it is"),
+)
 TEMPLATES = (
     "{name}",
     *(f"{opening} {{a}} {{name}} {closing}".strip() for opening in OPENINGS for closing in CLOSINGS),
-    "{a} {name} is in this {picture}",
-    "{a} {name} is here",
-    "{a} {name} is shown, that is what it is",
+    *(f"{lead} {{a}} {{name}} {predicate}".strip() for lead in LEADS for predicate in PREDICATES),
 )
 HELD_OUT = (
     "show me {a} {name}",
