@@ -11,7 +11,6 @@ from blueberry_lib.config import BlueberryError, ModelConfig
 from blueberry_lib.generation import sample
 from blueberry_lib.model import Blueberry
 from blueberry_lib.model.attention import KVCache
-from blueberry_lib.model.blueberry import INIT_STD
 from blueberry_lib.model.decoding import Decoder
 from blueberry_lib.model.loss import chunked_cross_entropy, compute_dtype
 
@@ -46,15 +45,6 @@ class Multimodal(nn.Module):
                 f"image codes and {self.image_tokens} of them in a row, with text: give the model more of both."
             )
 
-    @torch.no_grad()
-    def start_from(self, codes: Tensor) -> None:
-        """Put the image tokens' embeddings where their ``codes`` (K, D) lie, under a random map that nearly keeps the
-        angles, and with the spread of the initial weights; a tenth of those stays."""
-        standard = (codes - codes.mean(0)) / codes.std(0).clamp(min=1e-6)
-        mapped = standard @ torch.randn(codes.shape[1], self.transformer.config.d_model) / codes.shape[1] ** 0.5
-        embeddings = self.transformer.embedding.weight[self.first_image : self.seg_start]
-        embeddings.mul_(0.1).add_(mapped, alpha=INIT_STD)
-
     def get_extra_state(self) -> Tensor:
         return torch.tensor(list(bytes.fromhex(self.stamp)), dtype=torch.uint8)
 
@@ -78,13 +68,12 @@ class Multimodal(nn.Module):
         row, column = i.clamp(min=0) // self.side, i.clamp(min=0) % self.side
         return torch.stack([torch.where(inside, p0 + shift, line) for shift in (row, column)], dim=-1)
 
-    def forward(
-        self, prompts: Tensor, lengths: Tensor, images: Tensor, noise: tuple[float, float] = (0, 0)
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, prompts: Tensor, lengths: Tensor, images: Tensor, noise: float = 0.0) -> tuple[Tensor, Tensor]:
         """Mean nats of a text token and of an image token.
 
         ``prompts`` (B, L) are padded on the right to more than their ``lengths`` (B,), ``images`` (B, h, w) codes. Text
-        tokens are all that are not image tokens, the first excepted.
+        tokens are all that are not image tokens, the first excepted. Of the image tokens that the model reads, a share
+        ``noise`` is replaced by random ones.
         """
         B, N = len(prompts), self.image_tokens
         codes = self.first_image + images.flatten(1)  # (B, N)
@@ -93,7 +82,7 @@ class Multimodal(nn.Module):
         tail = torch.cat((codes, ends), dim=1)  # (B, N + 2)
         places = lengths.unsqueeze(1) + torch.arange(N + 2, device=prompts.device)
         rows = F.pad(prompts, (0, N + 2)).scatter(1, places, tail)  # (B, L + N + 2)
-        read = self.noisy(rows, *noise) if any(noise) else rows
+        read = self.noisy(rows, noise) if noise else rows
         positions = self.positions(lengths, rows.shape[1])
         hidden = self.transformer.hidden(read[:, :-1], positions=positions[:, :-1])  # (B, L + N + 1, d)
         at_tail = hidden.gather(1, (places - 1).unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))  # (B, N + 2, d)
@@ -106,18 +95,11 @@ class Multimodal(nn.Module):
         nats = F.cross_entropy(self.transformer.logits(around).float().mT, targets, reduction="none")
         return (nats * real).sum() / real.sum(), image
 
-    def noisy(self, rows: Tensor, text: float, image: float) -> Tensor:
-        """``rows`` (B, T) with these shares of the text and of the image tokens replaced by random ones of their kind.
-
-        What begins and ends a text and an image stays. It keeps the model from learning rows by heart, and makes it
-        used to words that it has never read.
-        """
-        is_text = rows < self.first_image
-        random_text = torch.randint_like(rows, 1, self.first_image)
-        random_image = torch.randint_like(rows, self.first_image, self.seg_start)
-        shares = torch.where(is_text, text, image)
-        kept = (rows == rows[:, :1]) | (rows >= self.seg_start) | (torch.rand(rows.shape, device=rows.device) >= shares)
-        return torch.where(kept, rows, torch.where(is_text, random_text, random_image))
+    def noisy(self, rows: Tensor, share: float) -> Tensor:
+        """``rows`` (B, T) with this share of the image tokens replaced by random ones, lest they be learnt by heart."""
+        is_image = (rows >= self.first_image) & (rows < self.seg_start)
+        replaced = is_image & (torch.rand(rows.shape, device=rows.device) < share)
+        return torch.where(replaced, torch.randint_like(rows, self.first_image, self.seg_start), rows)
 
     @torch.inference_mode()
     def sample(

@@ -23,16 +23,14 @@ from blueberry_lib.images.training import ImageTraining, check_data, load_traine
 from blueberry_lib.images.vqvae import VQVAE
 from blueberry_lib.images.vqvae_training import all_tokens
 from blueberry_lib.optim.hybrid import build_optimizers
-from blueberry_lib.training.average import Averaged
 
 EVAL_IMAGES = 256
 GRID_ROWS = 8
-GUIDED = {"guidance": 1.25, "temperature": 0.9}
 
 
 def _training() -> ImageTraining:
     return ImageTraining(
-        steps=1_400,
+        steps=1_200,
         optimizer=OptimizerConfig(muon_lr=0.02, adamw_lr=3e-3),
         schedule=ScheduleConfig(kind="wsd", warmup=0.02, decay=0.65),
     )
@@ -55,21 +53,14 @@ class MultimodalRun:
     copies: int = 24
     """Times each training image is turned into tokens, each time with other noise in its pixels, so that it is seldom
     read twice in the same tokens; 1: once, without noise."""
-    pixel_noise: float = 0.3
+    pixel_noise: float = 0.2
     """Standard deviation of the strongest of that noise."""
-    text_noise: float = 0.15
-    """Share of the text tokens that are replaced by random ones before the model reads them, so that it minds only what
-    names the class, wherever it stands, and not words that it does not know."""
-    image_noise: float = 0.05
-    """Share of the image tokens that are replaced likewise."""
-    code_start: bool = True
-    """Whether the embeddings of image tokens start where their codes lie, so that similar codes begin alike."""
-    ema_decay: float = 0.99
-    """Of the average of the weights that is evaluated and sampled from."""
+    image_noise: float = 0.1
+    """Share of the image tokens that are replaced by random ones before they are read."""
 
     def __post_init__(self) -> None:
-        if not all(0 <= s < 1 for s in (self.caption_dropout, self.text_noise, self.image_noise, self.ema_decay)):
-            raise BlueberryError("caption_dropout, text_noise, image_noise and ema_decay must lie in [0, 1).")
+        if not (0 <= self.caption_dropout < 1 and 0 <= self.image_noise < 1):
+            raise BlueberryError("caption_dropout and image_noise must lie in [0, 1).")
         if self.copies < 1:
             raise BlueberryError(f"copies is {self.copies}; it must be at least 1.")
 
@@ -77,14 +68,14 @@ class MultimodalRun:
 def cifar_small() -> MultimodalRun:
     """For 64 tokens of 512 codes on two CPU cores, in minutes."""
     model = ModelConfig(vocab_size=512 + 512 + 2, context_length=128, n_layers=4, d_model=128, n_heads=4, d_ff=512)
-    training = replace(_training(), data="cifar10", steps=500, batch_size=32, eval_every=100)
-    return MultimodalRun(model, training, vqvae="runs/vqvae-cifar-small")
+    training = replace(_training(), data="cifar10", steps=1_200, batch_size=32, eval_every=200)
+    return MultimodalRun(model, training, vqvae="runs/vqvae-cifar-small", copies=4)
 
 
 def original() -> MultimodalRun:
     """The original's 40 M model, for a GPU. Give it the text tokenizer of 49,152 entries with --tokenizer."""
     training = replace(_training(), data="cifar10", steps=20_000, batch_size=64, eval_every=2_000)
-    return MultimodalRun(multimodal_40m(), training, vqvae="runs/vqvae-original")
+    return MultimodalRun(multimodal_40m(), training, vqvae="runs/vqvae-original", copies=4)
 
 
 PRESETS: dict[str, Callable[[], MultimodalRun]] = {
@@ -127,9 +118,8 @@ def evaluator(
             text, image = (a + len(part) / len(rows) * b.item() for a, b in zip((text, image), losses, strict=True))
         if folder and batches is None:
             labels = torch.arange(len(data.classes)).repeat(GRID_ROWS)
-            multimodal = model.average if isinstance(model, Averaged) else model
-            ids = multimodal.sample(prompts.fixed(labels), seed=0)
-            images = data.round(image_tokenizer.decode(multimodal.codes(ids)))
+            ids = model.sample(prompts.fixed(labels), seed=0)
+            images = data.round(image_tokenizer.decode(model.codes(ids)))
             write_png(folder / "samples.png", grid(images, len(data.classes)))
         return {"loss": image, "text_loss": text, "unigram": unigram}
 
@@ -158,28 +148,24 @@ def run(
         tokens.save(path)
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     torch.manual_seed(config.training.seed)
-    built = Multimodal(config.model, codes, image_tokenizer.config.grid_size, stamp(image_tokenizer, tokenizer))
-    if config.code_start:
-        built.start_from(image_tokenizer.all_codes().cpu())
-    model = Averaged(built.to(device), config.ema_decay)
-    prompts = Prompts(tokenizer, data.classes, TEMPLATES, built.seg_start)
-    held_out = Prompts(tokenizer, data.classes, HELD_OUT, built.seg_start)
+    made_of = stamp(image_tokenizer, tokenizer)
+    model = Multimodal(config.model, codes, image_tokenizer.config.grid_size, made_of).to(device)
+    prompts = Prompts(tokenizer, data.classes, TEMPLATES, model.seg_start)
+    held_out = Prompts(tokenizer, data.classes, HELD_OUT, model.seg_start)
     batches = RowBatches([tokens.train, data.train_labels], config.training.batch_size, config.training.seed)
-
-    noise = config.text_noise, config.image_noise
 
     def loss_fn(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch
         images = images[torch.arange(len(labels)), torch.randint(images.shape[1], (len(labels),))]
         rows, lengths = prompts.padded(prompts.draw(labels, config.caption_dropout))
-        text, image = model(rows.to(device), lengths.to(device), images.to(device), noise)
+        text, image = model(rows.to(device), lengths.to(device), images.to(device), config.image_noise)
         return image + config.text_weight * text
 
     return train(
         config, folder, data, model, batches, loss_fn,
-        build_optimizers(built.transformer, config.training.optimizer, hardware.compute_dtype), hardware, clock,
+        build_optimizers(model.transformer, config.training.optimizer, hardware.compute_dtype), hardware, clock,
         evaluate=evaluator(data, tokens, held_out, image_tokenizer, folder, device),
-        after_step=model.update, resume=resume, say=say, quiet=quiet,
+        resume=resume, say=say, quiet=quiet,
     )  # fmt: skip
 
 
@@ -188,7 +174,6 @@ class Trained:
     """All that a finished run needs to draw pictures."""
 
     model: Multimodal
-    """The average of the weights, in eval mode."""
     tokenizer: Tokenizer
     image_tokenizer: VQVAE
     config: MultimodalRun
@@ -219,16 +204,15 @@ def load_run(path: Path, device: str = "cpu") -> Trained:
         parts["image_tokenizer"], _, _ = vqvae_training.load_run(Path(config.vqvae), device)
         shape = parts["image_tokenizer"].config
         made_of = stamp(parts["image_tokenizer"], parts["tokenizer"])
-        return Averaged(Multimodal(config.model, shape.codes, shape.grid_size, made_of), config.ema_decay)
+        return Multimodal(config.model, shape.codes, shape.grid_size, made_of)
 
     model, config, folder = load_trained(MultimodalRun, path, build, device)
-    return Trained(model.average, **parts, config=config, folder=folder)
+    return Trained(model, **parts, config=config, folder=folder)
 
 
 def measure(trained: Trained, samples: int = 1_000, seed: int = 0) -> dict:
     """``nats`` a validation token, with held-out captions; the share of ``samples`` that is ``well_formed``, with the
-    mask and without; and the ``panel`` of 60 samples a class: ``generated`` from held-out captions as the model is, and
-    ``guided`` by GUIDED; real; and Gaussian."""
+    mask and without; and the ``panel`` of 60 samples a class, generated from held-out captions, real, and Gaussian."""
     data, model, device = load(trained.config.training.data), trained.model, trained.model.transformer.cos.device
     check_data(trained.folder, data)
     tokens = ImageTokens.load(trained.folder / "tokens.safetensors", trained.image_tokenizer.sha256())
@@ -238,11 +222,9 @@ def measure(trained: Trained, samples: int = 1_000, seed: int = 0) -> dict:
     ids = {masked: model.sample(prompts, seed=seed, masked=masked) for masked in (True, False)}
     well_formed = {m: model.well_formed(i, prompts[0][0]).double().mean().item() for m, i in ids.items()}
     labels, panel = class_labels(len(data.classes)), Panel(data)
-    prompts = held_out.fixed(labels)
-    rows = {name: trained.draw(prompts, seed=seed, **how) for name, how in {"generated": {}, "guided": GUIDED}.items()}
+    images = trained.draw(held_out.fixed(labels), seed=seed)
     return {
         "nats": nats,
         "well_formed": {"masked": well_formed[True], "unmasked": well_formed[False]},
-        "panel": {name: panel(images, labels) for name, images in rows.items()}
-        | {"real": panel.real(), "gaussian": panel.gaussian()},
+        "panel": {"generated": panel(images, labels), "real": panel.real(), "gaussian": panel.gaussian()},
     }

@@ -6,7 +6,6 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -151,10 +150,6 @@ class VQVAE(nn.Module):
     def decode(self, tokens: Tensor) -> Tensor:
         """(B, h, w) → (B, C, H, W)."""
         return self.decoder(self.quantizer.lookup(tokens).movedim(-1, 1))
-
-    def all_codes(self) -> Tensor:
-        """The vectors (K, D) of all tokens."""
-        return self.quantizer.lookup(torch.arange(self.config.codes, device=self.encoder[0].weight.device)).detach()
 
     def resized(self, images: Tensor) -> Tensor:
         """Images of any size, as large as the model takes them."""

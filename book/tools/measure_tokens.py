@@ -47,6 +47,7 @@ VQVAE_TRIED = {
     "normalized": ("vectors and codes of length 1", {"normalized": True}),
     "fsq": ("three entries of four levels each", {"quantizer": "fsq", "levels": (4, 4, 4), "code_dim": 3}),
 }
+UNSEEN = ("could I have {a} {name}", "{a} {name} would be fine", "nothing but {a} {name}", "how does {a} {name} look")
 GUIDANCE = (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 TEMPERATURES = (0.0, 0.5, 0.8, 0.9, 1.0, 1.2)
 
@@ -56,9 +57,8 @@ def multimodal_tried() -> dict[str, tuple[str, MultimodalRun]]:
     base = MultimodalRun()
     return {
         "one-copy": ("each training image in the same tokens always", replace(base, copies=1)),
-        "no-noise": ("every token is read as it is", replace(base, text_noise=0.0, image_noise=0.0)),
-        "random-start": ("embeddings of image tokens start at random", replace(base, code_start=False)),
-        "no-average": ("the weights themselves, not their average", replace(base, ema_decay=0.0)),
+        "no-noise": ("every image token is read as it is", replace(base, image_noise=0.0)),
+        "more-noise": ("pixel noise of up to 0.3", replace(base, pixel_noise=0.3)),
     }
 
 
@@ -164,6 +164,12 @@ def digits_vqvae() -> None:
         print(name, rounded(run["evaluation"]), rounded(run["judge_of_reconstructed_training_images"]))
 
 
+def unseen(name: str, panel: Panel, labels) -> dict:
+    """The panel with captions that nothing was chosen by."""
+    trained = multimodal_training.load_run(RUNS / "multimodal" / name)
+    return panel(trained.draw(trained.class_prompts(labels, panel.data.classes, UNSEEN), seed=0), labels)
+
+
 def sampling_time(trained, prompts: list) -> dict:
     """Seconds to draw one image for each prompt with the cache and without, in turns."""
     seconds = {True: [], False: []}
@@ -184,12 +190,11 @@ def digits_multimodal() -> None:
         found[name] = multimodal_training.measure(trained)
         runs[name] = summary("multimodal", name) | {
             "panel": found[name]["panel"]["generated"],
-            "guided": found[name]["panel"]["guided"],
             "well_formed": found[name]["well_formed"],
         }
     rows = [
         {
-            **runs[n]["guided"],
+            **runs[n]["panel"],
             **runs[n]["evaluation"],
             "below_unigram": runs[n]["evaluation"]["unigram"] - runs[n]["evaluation"]["loss"],
             "well_formed": runs[n]["well_formed"]["masked"],
@@ -202,13 +207,12 @@ def digits_multimodal() -> None:
     labels, panel = class_labels(10), Panel(data)
     prompts = trained.class_prompts(labels, data.classes, HELD_OUT)
     first = [i for i in range(len(labels)) if i % 60 < 10]
-    images = data.round(trained.draw([prompts[i] for i in first], seed=0, **multimodal_training.GUIDED))
+    images = data.round(trained.draw([prompts[i] for i in first], seed=0))
     write_png(RUNS / "multimodal_digits.png", grid(images, 10, 5))
     record = {
         **head("A transformer over captions and image tokens of digits", "multimodal", SEEDS[0]),
-        "guided_by": multimodal_training.GUIDED,
         "median": median(rows),
-        "median_unguided": median([runs[n]["panel"] for n in SEEDS]),
+        "unseen": {name: unseen(name, panel, labels) for name in SEEDS},
         "bars": BARS["multimodal"],
         "passed": passed("multimodal", median(rows)),
         "seeds": {name: runs[name] for name in SEEDS},
@@ -223,7 +227,7 @@ def digits_multimodal() -> None:
     write_json(RECORDS / "multimodal_digits.json", rounded(record))
     print(rounded(record["median"]), record["passed"], record["sampling"])
     print(table({name: run["panel"] for name, run in runs.items()}))
-    print(table({f"{name}, guided": run["guided"] for name, run in runs.items()}))
+    print(table({f"{name}, unseen captions": row for name, row in record["unseen"].items()}))
     print({name: (run["evaluation"]["loss"], run["well_formed"]) for name, run in runs.items()})
     print(table({f"w = {w}": row for w, row in record["guidance"].items()}))
     print(table({f"T = {t}": row for t, row in record["temperature"].items()}))

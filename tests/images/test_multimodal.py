@@ -75,27 +75,13 @@ def test_noise_changes_what_is_read_and_not_what_is_asked(model):
     prompts, lengths, images = batch()
     seen = []
     hook = model.transformer.embedding.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-    losses, noisy = model(prompts, lengths, images), model(prompts, lengths, images, (0.5, 0.5))
+    losses, noisy = model(prompts, lengths, images), model(prompts, lengths, images, 0.5)
     hook.remove()
     assert losses[1] != noisy[1]
     plain, noisy = seen
-    changed = plain != noisy
-    image, text = ((ids >= TEXT) & (ids < SEG_START) for ids in seen), ((ids > 0) & (ids < TEXT) for ids in seen)
-    (image, still_image), (text, still_text) = image, text
-    assert torch.equal(image, still_image) and torch.equal(text, still_text)
-    assert 0.3 < changed[image].double().mean() < 0.65 and not changed[~image & ~text].any()
-
-
-def test_image_tokens_start_as_far_apart_as_their_codes():
-    model, codes = Multimodal(CONFIG, CODES, SIDE, STAMP), torch.randn(CODES, 8) * 3 + 1
-    before = model.transformer.embedding.weight.detach().clone()
-    model.start_from(codes)
-    after = model.transformer.embedding.weight.detach()
-    assert torch.equal(after[:TEXT], before[:TEXT]) and torch.equal(after[SEG_START:], before[SEG_START:])
-    standard = (codes - codes.mean(0)) / codes.std(0)
-    pairs = torch.stack((torch.pdist(standard), torch.pdist(after[TEXT:SEG_START])))
-    assert torch.corrcoef(pairs)[0, 1] > 0.7
-    assert after[TEXT:SEG_START].std().item() == pytest.approx(0.02, rel=0.3)
+    image, still_image = ((ids >= TEXT) & (ids < SEG_START) for ids in seen)
+    assert torch.equal(image, still_image) and torch.equal(plain[~image], noisy[~image])
+    assert 0.3 < (plain != noisy)[image].double().mean() < 0.65
 
 
 PROMPTS = [[0, 5, SEG_START], [0, 7, 8, 9, 4, SEG_START], [0, SEG_START]] * 4
@@ -263,7 +249,7 @@ def test_a_run_leaves_all_that_sampling_needs_and_resumes_bit_for_bit(finished, 
     held_out = Prompts(trained.tokenizer, data.classes, HELD_OUT, trained.model.seg_start)
     tokens = ImageTokens.load(folder / "tokens.safetensors", trained.image_tokenizer.sha256())
     evaluate = multimodal_training.evaluator(data, tokens, held_out, trained.image_tokenizer, None, "cpu")
-    assert evaluate(trained.model) == pytest.approx(found)  # sampling uses the average that was evaluated
+    assert evaluate(trained.model) == pytest.approx(found)  # what is loaded is what was evaluated
 
     part = tmp_path / "part"
     shutil.copytree(folder, part)
