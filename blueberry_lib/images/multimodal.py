@@ -72,8 +72,7 @@ class Multimodal(nn.Module):
         """Mean nats of a text token and of an image token.
 
         ``prompts`` (B, L) are padded on the right to more than their ``lengths`` (B,), ``images`` (B, h, w) codes. Text
-        tokens are all that are not image tokens, the first excepted. Of the image tokens that the model reads, a share
-        ``noise`` is replaced by random ones.
+        tokens are all that are not image tokens, the first excepted. ``noise`` is the share of ``noisy``.
         """
         B, N = len(prompts), self.image_tokens
         codes = self.first_image + images.flatten(1)  # (B, N)
@@ -96,10 +95,13 @@ class Multimodal(nn.Module):
         return (nats * real).sum() / real.sum(), image
 
     def noisy(self, rows: Tensor, share: float) -> Tensor:
-        """``rows`` (B, T) with this share of the image tokens replaced by random ones, lest they be learnt by heart."""
-        is_image = (rows >= self.first_image) & (rows < self.seg_start)
-        replaced = is_image & (torch.rand(rows.shape, device=rows.device) < share)
-        return torch.where(replaced, torch.randint_like(rows, self.first_image, self.seg_start), rows)
+        """``rows`` (B, T) with this share of the tokens replaced by random ones of their kind; what begins and ends a text
+        and an image stays. So rows are not learnt by heart, and a word that was never read does no harm."""
+        text = torch.randint_like(rows, 1, self.first_image)
+        image = torch.randint_like(rows, self.first_image, self.seg_start)
+        marks = (rows == rows[:, :1]) | (rows >= self.seg_start)
+        kept = marks | (torch.rand(rows.shape, device=rows.device) >= share)
+        return rows.where(kept, torch.where(rows < self.first_image, text, image))
 
     @torch.inference_mode()
     def sample(

@@ -55,12 +55,12 @@ class MultimodalRun:
     read twice in the same tokens; 1: once, without noise."""
     pixel_noise: float = 0.2
     """Standard deviation of the strongest of that noise."""
-    image_noise: float = 0.1
-    """Share of the image tokens that are replaced by random ones before they are read."""
+    token_noise: float = 0.1
+    """Share of the tokens, of text and image, that are replaced by random ones before they are read."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.caption_dropout < 1 and 0 <= self.image_noise < 1):
-            raise BlueberryError("caption_dropout and image_noise must lie in [0, 1).")
+        if not (0 <= self.caption_dropout < 1 and 0 <= self.token_noise < 1):
+            raise BlueberryError("caption_dropout and token_noise must lie in [0, 1).")
         if self.copies < 1:
             raise BlueberryError(f"copies is {self.copies}; it must be at least 1.")
 
@@ -158,7 +158,7 @@ def run(
         images, labels = batch
         images = images[torch.arange(len(labels)), torch.randint(images.shape[1], (len(labels),))]
         rows, lengths = prompts.padded(prompts.draw(labels, config.caption_dropout))
-        text, image = model(rows.to(device), lengths.to(device), images.to(device), config.image_noise)
+        text, image = model(rows.to(device), lengths.to(device), images.to(device), config.token_noise)
         return image + config.text_weight * text
 
     return train(

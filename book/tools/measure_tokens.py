@@ -57,7 +57,7 @@ def multimodal_tried() -> dict[str, tuple[str, MultimodalRun]]:
     base = MultimodalRun()
     return {
         "one-copy": ("each training image in the same tokens always", replace(base, copies=1)),
-        "no-noise": ("every image token is read as it is", replace(base, image_noise=0.0)),
+        "no-noise": ("every token is read as it is", replace(base, token_noise=0.0)),
         "more-noise": ("pixel noise of up to 0.3", replace(base, pixel_noise=0.3)),
     }
 

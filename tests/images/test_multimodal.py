@@ -79,9 +79,12 @@ def test_noise_changes_what_is_read_and_not_what_is_asked(model):
     hook.remove()
     assert losses[1] != noisy[1]
     plain, noisy = seen
-    image, still_image = ((ids >= TEXT) & (ids < SEG_START) for ids in seen)
-    assert torch.equal(image, still_image) and torch.equal(plain[~image], noisy[~image])
-    assert 0.3 < (plain != noisy)[image].double().mean() < 0.65
+    (image, still_image), (text, still_text) = (
+        [(ids >= low) & (ids < high) for ids in seen] for low, high in ((TEXT, SEG_START), (1, TEXT))
+    )
+    assert torch.equal(image, still_image) and torch.equal(text, still_text)
+    changed = plain != noisy
+    assert 0.3 < changed[image].double().mean() < 0.65 and changed[text].any() and not changed[~image & ~text].any()
 
 
 PROMPTS = [[0, 5, SEG_START], [0, 7, 8, 9, 4, SEG_START], [0, SEG_START]] * 4
@@ -233,7 +236,7 @@ def small_run(tokenizer_run, **changes) -> MultimodalRun:
 def finished(tokenizer_run, tmp_path):
     folder = tmp_path / "whole"
     folder.mkdir()
-    return folder, multimodal_training.run(small_run(tokenizer_run, image_noise=0.1), folder, **SILENT)
+    return folder, multimodal_training.run(small_run(tokenizer_run, token_noise=0.1), folder, **SILENT)
 
 
 def test_a_run_leaves_all_that_sampling_needs_and_resumes_bit_for_bit(finished, tokenizer_run, tmp_path):
@@ -256,7 +259,7 @@ def test_a_run_leaves_all_that_sampling_needs_and_resumes_bit_for_bit(finished, 
     shutil.rmtree(part / "checkpoints/step-00000008")
     (part / "record.json").unlink()
     torch.rand(3)
-    resumed = multimodal_training.run(small_run(tokenizer_run, image_noise=0.1), part, resume=True, **SILENT)
+    resumed = multimodal_training.run(small_run(tokenizer_run, token_noise=0.1), part, resume=True, **SILENT)
     assert resumed["evaluation"] == found
     weights = [multimodal_training.load_run(f).model.state_dict() for f in (folder, part)]
     assert all(torch.equal(a, b) for a, b in zip(*(w.values() for w in weights), strict=True))
@@ -273,7 +276,7 @@ def test_a_run_whose_tokenizers_have_changed_is_refused(finished, tokenizer_run,
     with pytest.raises(BlueberryError, match="other tokenizers"):
         multimodal_training.load_run(folder)
     with pytest.raises(BlueberryError, match="another image tokenizer"):
-        multimodal_training.run(small_run(other, image_noise=0.1), folder, resume=True, **SILENT)
+        multimodal_training.run(small_run(other, token_noise=0.1), folder, resume=True, **SILENT)
 
 
 def test_another_text_tokenizer_is_refused(finished):
