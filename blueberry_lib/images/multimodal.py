@@ -95,8 +95,8 @@ class Multimodal(nn.Module):
         return (nats * real).sum() / real.sum(), image
 
     def noisy(self, rows: Tensor, share: float) -> Tensor:
-        """``rows`` (B, T) with this share of the tokens replaced by random ones of their kind; what begins and ends a text
-        and an image stays. So rows are not learnt by heart, and a word that was never read does no harm."""
+        """``rows`` (B, T) with this share of the tokens replaced by random ones of their kind; what begins and ends a
+        text and an image stays. So rows are not learnt by heart, and a word that was never read does no harm."""
         text = torch.randint_like(rows, 1, self.first_image)
         image = torch.randint_like(rows, self.first_image, self.seg_start)
         marks = (rows == rows[:, :1]) | (rows >= self.seg_start)
