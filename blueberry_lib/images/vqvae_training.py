@@ -39,7 +39,7 @@ class VQVAERun:
 def cifar_small() -> VQVAERun:
     """For 32 × 32 colour images on two CPU cores, in minutes: 8 × 8 of 512 codes."""
     model = replace(cifar_8x8(), width=64, residual_blocks=1, codes=512, decay=0.97)
-    return VQVAERun(model, replace(_training(), data="cifar10", steps=1_000, batch_size=64, eval_every=200))
+    return VQVAERun(model, replace(_training(), data="cifar10", steps=2_000, batch_size=64, eval_every=250))
 
 
 def _gpu(model: VQVAEConfig) -> VQVAERun:

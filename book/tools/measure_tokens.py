@@ -21,7 +21,7 @@ import torch
 
 from blueberry_lib.hardware import detect
 from blueberry_lib.images import multimodal_training, vqvae_training
-from blueberry_lib.images.captions import HELD_OUT
+from blueberry_lib.images.captions import HELD_OUT, LEADS, PREDICATES, TEMPLATES
 from blueberry_lib.images.datasets import load
 from blueberry_lib.images.grid import grid, write_png
 from blueberry_lib.images.metrics import Panel, class_labels, table
@@ -47,7 +47,15 @@ VQVAE_TRIED = {
     "normalized": ("vectors and codes of length 1", {"normalized": True}),
     "fsq": ("three entries of four levels each", {"quantizer": "fsq", "levels": (4, 4, 4), "code_dim": 3}),
 }
-UNSEEN = ("could I have {a} {name}", "{a} {name} would be fine", "nothing but {a} {name}", "how does {a} {name} look")
+CAPTIONS = {
+    "known": TEMPLATES,
+    "class_first": HELD_OUT[-1:],
+    # with words that the tokenizer never saw; nothing was chosen by them
+    "unheard_of": (
+        *("could I have {a} {name}", "{a} {name} would be fine", "nothing but {a} {name}", "how does {a} {name} look"),
+    ),
+}
+CLASS_LAST = "class-last"
 GUIDANCE = (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 TEMPERATURES = (0.0, 0.5, 0.8, 0.9, 1.0, 1.2)
 
@@ -58,7 +66,7 @@ def multimodal_tried() -> dict[str, tuple[str, MultimodalRun]]:
     return {
         "one-copy": ("each training image in the same tokens always", replace(base, copies=1)),
         "no-noise": ("every token is read as it is", replace(base, token_noise=0.0)),
-        "more-noise": ("pixel noise of up to 0.3", replace(base, pixel_noise=0.3)),
+        CLASS_LAST: ("no caption that begins with the class", base),
     }
 
 
@@ -75,6 +83,9 @@ def go(kind: str, name: str, file: str | None) -> None:
         config = replace(VQVAERun(), model=replace(VQVAERun().model, **VQVAE_TRIED[name][1]))
     else:
         config = multimodal_tried()[name][1]
+    if name == CLASS_LAST:
+        beginning = {f"{lead} {{a}} {{name}} {predicate}".strip() for lead in LEADS for predicate in PREDICATES}
+        multimodal_training.TEMPLATES = tuple(t for t in TEMPLATES if t not in beginning)
     if kind == "multimodal":
         config = replace(config, vqvae=str(RUNS / "vqvae" / (name if name == "cifar10" else "seed-0")))
     folder = RUNS / kind / name
@@ -164,12 +175,6 @@ def digits_vqvae() -> None:
         print(name, rounded(run["evaluation"]), rounded(run["judge_of_reconstructed_training_images"]))
 
 
-def unseen(name: str, panel: Panel, labels) -> dict:
-    """The panel with captions that nothing was chosen by."""
-    trained = multimodal_training.load_run(RUNS / "multimodal" / name)
-    return panel(trained.draw(trained.class_prompts(labels, panel.data.classes, UNSEEN), seed=0), labels)
-
-
 def sampling_time(trained, prompts: list) -> dict:
     """Seconds to draw one image for each prompt with the cache and without, in turns."""
     seconds = {True: [], False: []}
@@ -184,12 +189,17 @@ def sampling_time(trained, prompts: list) -> dict:
 
 def digits_multimodal() -> None:
     data = load("digits")
+    labels, panel = class_labels(10), Panel(data)
     found, runs = {}, {}
     for name in done("multimodal", (*SEEDS, *multimodal_tried())):
         trained = multimodal_training.load_run(RUNS / "multimodal" / name)
         found[name] = multimodal_training.measure(trained)
+        rows = {}
+        for kind, templates in CAPTIONS.items():
+            rows[kind] = panel(trained.draw(trained.class_prompts(labels, data.classes, templates), seed=0), labels)
         runs[name] = summary("multimodal", name) | {
             "panel": found[name]["panel"]["generated"],
+            "captions": rows,
             "well_formed": found[name]["well_formed"],
         }
     rows = [
@@ -204,7 +214,6 @@ def digits_multimodal() -> None:
         for n in SEEDS
     ]
     trained = multimodal_training.load_run(RUNS / "multimodal" / SEEDS[0])
-    labels, panel = class_labels(10), Panel(data)
     prompts = trained.class_prompts(labels, data.classes, HELD_OUT)
     first = [i for i in range(len(labels)) if i % 60 < 10]
     images = data.round(trained.draw([prompts[i] for i in first], seed=0))
@@ -212,7 +221,7 @@ def digits_multimodal() -> None:
     record = {
         **head("A transformer over captions and image tokens of digits", "multimodal", SEEDS[0]),
         "median": median(rows),
-        "unseen": {name: unseen(name, panel, labels) for name in SEEDS},
+        "captions": {kind: median([runs[n]["captions"][kind] for n in SEEDS]) for kind in CAPTIONS},
         "bars": BARS["multimodal"],
         "passed": passed("multimodal", median(rows)),
         "seeds": {name: runs[name] for name in SEEDS},
@@ -227,7 +236,7 @@ def digits_multimodal() -> None:
     write_json(RECORDS / "multimodal_digits.json", rounded(record))
     print(rounded(record["median"]), record["passed"], record["sampling"])
     print(table({name: run["panel"] for name, run in runs.items()}))
-    print(table({f"{name}, unseen captions": row for name, row in record["unseen"].items()}))
+    print(table({f"{name}, {kind}": row for name, run in runs.items() for kind, row in run["captions"].items()}))
     print({name: (run["evaluation"]["loss"], run["well_formed"]) for name, run in runs.items()})
     print(table({f"w = {w}": row for w, row in record["guidance"].items()}))
     print(table({f"T = {t}": row for t, row in record["temperature"].items()}))
