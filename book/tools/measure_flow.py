@@ -13,18 +13,18 @@ import json
 import statistics
 import sys
 import time
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from picture_records import head, rounded
 
-from blueberry_lib.hardware import Hardware, autocast, detect
+from blueberry_lib.hardware import autocast, detect
 from blueberry_lib.images import diffusion_transformer, flow_training
 from blueberry_lib.images.flow_matching import SOLVERS, sample
 from blueberry_lib.images.flow_training import FlowConfig, cifar_small, load_flow, run
 from blueberry_lib.images.metrics import Panel, class_labels, table
-from blueberry_lib.training.folder import versions, write_json
+from blueberry_lib.training.folder import write_json
 
 RUNS = Path("runs/measure-flow")
 RECORDS = Path(__file__).parents[1] / "records"
@@ -84,15 +84,6 @@ def train(name: str, file: str | None) -> None:
     print(table(record["panel"]))
 
 
-def rounded(value):
-    """Figures to five places, so that a record is read and not only kept."""
-    if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(v) for v in value]
-    return round(value, 5) if isinstance(value, float) else value
-
-
 def summary(record: dict) -> dict:
     """What the book tells of a run."""
     return {
@@ -107,23 +98,9 @@ def summary(record: dict) -> dict:
     }
 
 
-def head(what: str, hardware: Hardware, config: FlowConfig) -> dict:
-    settings = asdict(config)
-    settings["training"]["data"] = settings["training"]["data"].split(":")[0]
-    return {
-        "what": what,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": hardware.name,
-        "hardware": hardware.summary(),
-        "versions": versions(),
-        "params": config.model.n_params,
-        "config": settings,
-    }
-
-
 def digits() -> None:
     hardware = detect("cpu")
-    model, config, data, _ = load_flow(RUNS / "seed-0")
+    model, _, data, _ = load_flow(RUNS / "seed-0")
     labels, panel = class_labels(10), Panel(data)
 
     def measured(network, **settings) -> dict:
@@ -147,7 +124,7 @@ def digits() -> None:
             _, evaluations = sample(model, torch.arange(64) % 10)
             times.append(time.perf_counter() - start)
     record = {
-        **head("flow matching on digits: 600 samples, 60 a class, Heun x 20, w = 1", hardware, config),
+        **head("flow matching on digits: 600 samples, 60 a class, Heun x 20, w = 1", read_record_of(SEEDS[0])),
         "median": median,
         "median_validation_loss": statistics.median(losses),
         "bars": BARS | {"validation_loss": LOSS_BAR, "two_sample_each": 0.64},
@@ -188,13 +165,13 @@ def tried() -> None:
 
 
 def cifar10() -> None:
-    record, hardware = read_record_of("cifar10"), detect("cpu")
-    _, config, data, _ = load_flow(RUNS / "cifar10")
+    record = read_record_of("cifar10")
+    _, _, data, _ = load_flow(RUNS / "cifar10")
     write_json(
         RECORDS / "flow_cifar10.json",
         rounded(
             {
-                **head("flow matching on a subset of CIFAR-10, a small model", hardware, config),
+                **head("flow matching on a subset of CIFAR-10, a small model", record),
                 "images": {"train": len(data.train), "held_out": len(data.val)},
                 **summary(record),
                 "real": record["panel"]["real"],

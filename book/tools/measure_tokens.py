@@ -14,12 +14,11 @@ import statistics
 import sys
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from picture_records import head, rounded
 
-from blueberry_lib.hardware import detect
 from blueberry_lib.images import multimodal_training, vqvae_training
 from blueberry_lib.images.captions import HELD_OUT, LEADS, PREDICATES, TEMPLATES
 from blueberry_lib.images.datasets import load
@@ -27,7 +26,7 @@ from blueberry_lib.images.grid import grid, write_png
 from blueberry_lib.images.metrics import Panel, class_labels, table
 from blueberry_lib.images.multimodal_training import MultimodalRun
 from blueberry_lib.images.vqvae_training import VQVAERun
-from blueberry_lib.training.folder import versions, write_json
+from blueberry_lib.training.folder import write_json
 
 RUNS = Path("runs/measure-tokens")
 RECORDS = Path(__file__).parents[1] / "records"
@@ -100,35 +99,12 @@ def record_of(kind: str, name: str) -> dict:
     return json.loads((RUNS / kind / name / "record.json").read_text(encoding="utf-8"))
 
 
-def rounded(value):
-    """Figures to five places, so that a record is read and not only kept."""
-    if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(v) for v in value]
-    return round(value, 5) if isinstance(value, float) else value
-
-
 def summary(kind: str, name: str) -> dict:
     """What the book tells of a run."""
     record = record_of(kind, name)
     kept = ("evaluation", "train_loss", "steps", "seconds", "images_per_second", "threads")
     curve = [entry for entry in record["curve"] if "val_loss" in entry or entry["step"] % 100 == 0]
     return {key: record[key] for key in kept} | {"curve": curve}
-
-
-def head(what: str, kind: str, name: str) -> dict:
-    hardware, record = detect("cpu"), record_of(kind, name)
-    record["config"]["training"]["data"] = record["config"]["training"]["data"].split(":")[0]
-    return {
-        "what": what,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": hardware.name,
-        "hardware": hardware.summary(),
-        "versions": versions(),
-        "params": record["params"],
-        "config": record["config"],
-    }
 
 
 def done(kind: str, names) -> list[str]:
@@ -161,7 +137,7 @@ def digits_vqvae() -> None:
         for n in SEEDS
     ]
     record = {
-        **head("VQ-VAE on digits: 8 x 8 pixels as 4 x 4 of 64 codes", "vqvae", SEEDS[0]),
+        **head("VQ-VAE on digits: 8 x 8 pixels as 4 x 4 of 64 codes", record_of("vqvae", SEEDS[0])),
         "median": median(rows),
         "bars": BARS["vqvae"],
         "passed": passed("vqvae", median(rows)),
@@ -219,7 +195,7 @@ def digits_multimodal() -> None:
     images = data.round(trained.draw([prompts[i] for i in first], seed=0))
     write_png(RUNS / "multimodal_digits.png", grid(images, 10, 5))
     record = {
-        **head("A transformer over captions and image tokens of digits", "multimodal", SEEDS[0]),
+        **head("A transformer over captions and image tokens of digits", record_of("multimodal", SEEDS[0])),
         "median": median(rows),
         "captions": {kind: median([runs[n]["captions"][kind] for n in SEEDS]) for kind in CAPTIONS},
         "bars": BARS["multimodal"],
@@ -246,7 +222,7 @@ def cifar10() -> None:
     kinds = {"vqvae": "VQ-VAE on a subset of CIFAR-10", "multimodal": "A transformer over captions and their tokens"}
     for kind, what in kinds.items():
         for name in done(kind, ["cifar10"]):
-            record = {**head(what, kind, name), **summary(kind, name)}
+            record = {**head(what, record_of(kind, name)), **summary(kind, name)}
             if kind == "multimodal":
                 trained = multimodal_training.load_run(RUNS / kind / name)
                 record["measured"] = multimodal_training.measure(trained)
