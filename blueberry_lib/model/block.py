@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from blueberry_lib.config import ModelConfig
 from blueberry_lib.model.attention import Attention, KVCache
 from blueberry_lib.model.feed_forward import FEED_FORWARD
-from blueberry_lib.model.moe import MixtureOfExperts
 from blueberry_lib.model.position import RMSNorm
 
 
@@ -17,8 +16,12 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(config.d_model)
         self.attention = Attention(config, layer)
         self.feed_forward_norm = RMSNorm(config.d_model)
-        feed_forward = MixtureOfExperts if config.n_experts else FEED_FORWARD[config.feed_forward]
-        self.feed_forward = feed_forward(config)
+        if config.n_experts:
+            from blueberry_lib.model.moe import MixtureOfExperts  # brings in torch's compiler, which takes a second
+
+            self.feed_forward = MixtureOfExperts(config)
+        else:
+            self.feed_forward = FEED_FORWARD[config.feed_forward](config)
 
     def forward(
         self,
