@@ -3,6 +3,7 @@
 import hashlib
 import zipfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,8 @@ class ImageData:
 def load(spec: str) -> ImageData:
     """``digits``, ``cifar10`` or ``npz:PATH``, a file of x_train (N, H, W[, C]) uint8, y_train (N,), x_test, y_test
     and, if you like, label_names. Raises BlueberryError for what it cannot read."""
+    if find_spec("sklearn") is None:
+        raise BlueberryError("Pictures need scikit-learn, which is not installed: pip install 'blueberry-lib[images]'.")
     kind, _, path = spec.partition(":")
     if kind == "digits":
         return _digits()

@@ -108,6 +108,12 @@ def test_other_names_and_unreadable_files_are_refused(tmp_path):
         load(f"npz:{tmp_path / 'objects.npz'}")
 
 
+def test_without_scikit_learn_the_first_step_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(BlueberryError, match=r"blueberry-lib\[images\]"):
+        load("digits")
+
+
 def test_without_the_hub_cifar10_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(BlueberryError, match="use digits"):
