@@ -74,10 +74,10 @@ class Multimodal(nn.Module):
         ``prompts`` (B, L) are padded on the right to more than their ``lengths`` (B,), ``images`` (B, h, w) codes. Text
         tokens are all that are not image tokens, the first excepted. ``noise`` is the share of ``noisy``.
         """
-        B, N = len(prompts), self.image_tokens
+        N = self.image_tokens
         codes = self.first_image + images.flatten(1)  # (B, N)
-        ends = torch.tensor([self.seg_end, 0], device=prompts.device).expand(B, 2).clone()
-        ends[:, 1] = prompts[:, 0]  # the token that begins a text ends it
+        begin = prompts[:, 0]  # which ends a text, too
+        ends = torch.stack((torch.full_like(begin, self.seg_end), begin), dim=1)
         tail = torch.cat((codes, ends), dim=1)  # (B, N + 2)
         places = lengths.unsqueeze(1) + torch.arange(N + 2, device=prompts.device)
         rows = F.pad(prompts, (0, N + 2)).scatter(1, places, tail)  # (B, L + N + 2)
