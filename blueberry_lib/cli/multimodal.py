@@ -95,7 +95,7 @@ class MultimodalSample:
     checkpoint: Path
     """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
     prompt: str | None = None
-    """The caption."""
+    """The caption; the model learnt from short ones, such as "a picture of a seven"."""
     num_samples: int = 64
     """Images to draw; without a caption, of all classes in turn."""
     class_label: str | None = None
