@@ -3,6 +3,7 @@
 import hashlib
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class ImageData:
         """Channels, height, width."""
         return tuple(self.train.shape[1:])
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """One hash over all pixels and labels."""
         digest = hashlib.sha256()

@@ -150,7 +150,7 @@ def run(
 def load_flow(path: Path, device: str = "cpu") -> tuple[DiT2D, FlowConfig, ImageData, Path]:
     """The averaged model of a run or checkpoint, its config, its data, which must be unchanged, and its folder."""
     model, config, folder = load_trained(
-        FlowConfig, path, lambda config: Averaged(DiT2D(config.model), config.ema_decay), device
+        FlowConfig, path, lambda config, _: Averaged(DiT2D(config.model), config.ema_decay), device
     )
     data = load(config.training.data)
     check_data(folder, data)

@@ -108,11 +108,11 @@ def evaluator(
     """An ``evaluate(model)`` over the validation images, each with a held-out caption: ``loss``, nats an image token,
     ``text_loss``, nats a text token, ``unigram`` to compare with. Writes samples.png, a column a class."""
     unigram = unigram_nats(tokens, data, image_tokenizer.config.codes)
+    rows, lengths = prompts.padded(prompts.fixed(data.val_labels))
 
     @torch.no_grad()
     def evaluate(model: nn.Module, batches: int | None = None) -> dict:
         text, image = 0.0, 0.0
-        rows, lengths = prompts.padded(prompts.fixed(data.val_labels))
         for part in torch.arange(len(rows)).split(EVAL_IMAGES)[:batches]:
             losses = model(rows[part].to(device), lengths[part].to(device), tokens.val[part].to(device))
             text, image = (a + len(part) / len(rows) * b.item() for a, b in zip((text, image), losses, strict=True))
@@ -198,8 +198,7 @@ def load_run(path: Path, device: str = "cpu") -> Trained:
     longer those it was trained with."""
     parts = {}
 
-    def build(config: MultimodalRun) -> nn.Module:
-        folder = path.parent.parent if path.name.startswith("step-") else path
+    def build(config: MultimodalRun, folder: Path) -> nn.Module:
         parts["tokenizer"] = load_tokenizer(folder / "tokenizer.json")
         parts["image_tokenizer"], _, _ = vqvae_training.load_run(Path(config.vqvae), device)
         shape = parts["image_tokenizer"].config

@@ -158,17 +158,19 @@ def train(
     return record
 
 
-def load_trained(cls: type, path: Path, build: Callable[[Any], nn.Module], device: str) -> tuple[nn.Module, Any, Path]:
+def load_trained(
+    cls: type, path: Path, build: Callable[[Any, Path], nn.Module], device: str
+) -> tuple[nn.Module, Any, Path]:
     """What a run has learnt: (model in eval mode, config, the run's folder).
 
     ``path`` is the folder of a run, of which the newest checkpoint is taken, or of one of its checkpoints;
-    ``build(config)`` makes the model, its config being a ``cls``. Raises BlueberryError where there is none.
+    ``build(config, folder)`` makes the model, its config being a ``cls``. Raises BlueberryError where there is none.
     """
     one = path.name.startswith("step-")
     folder = path.parent.parent if one else path
     config = load_config(cls, folder)
     if one and not path.is_dir():
         raise BlueberryError(f"There is no checkpoint {path}; there are those in {path.parent}.")
-    model = build(config)
+    model = build(config, folder)
     load_model(path if one else Checkpoints(folder / "checkpoints").latest(), model)
     return model.to(device).eval(), config, folder

@@ -131,4 +131,4 @@ def run(
 
 def load_run(path: Path, device: str = "cpu") -> tuple[VQVAE, VQVAERun, Path]:
     """A trained tokenizer, its run's config and folder; ``path`` is the folder or one of its checkpoints."""
-    return load_trained(VQVAERun, path, lambda config: VQVAE(config.model), device)
+    return load_trained(VQVAERun, path, lambda config, _: VQVAE(config.model), device)

@@ -21,9 +21,9 @@ RECORDED = ROOT / "blueberry_lib" / "recorded"
 
 def main(folder: Path) -> None:
     ladder = json.loads((RECORDED / "ladder.json").read_text(encoding="utf-8"))
-    seeds = sorted(run["seed"] for run in ladder["runs"] if run["recipe"] == "best")
+    float32 = {run["seed"]: run["val_loss"] for run in ladder["runs"] if run["recipe"] == "best"}
     config = replace(get_recipe("best", "pocket"), weights="bfloat16", recipe="best-bfloat16-weights")
-    records = [run_once(folder / f"seed{seed}", replace(config, seed=seed), print) for seed in seeds]
+    records = [run_once(folder / f"seed{seed}", replace(config, seed=seed), print) for seed in sorted(float32)]
     hardware = records[0]["hardware"]
     result = {
         "what": "Final validation loss of best on the pocket track with weights in bfloat16, nats a token",
@@ -35,7 +35,6 @@ def main(folder: Path) -> None:
         "data_sha256": records[0]["data_sha256"],
         "runs": [{"weights": "bfloat16", "seed": r["seed"], "val_loss": r["val_loss"]} for r in records],
     }
-    float32 = {run["seed"]: run["val_loss"] for run in ladder["runs"] if run["recipe"] == "best"}
     result["rise"] = [record["val_loss"] - float32[record["seed"]] for record in records]
     result["mean_rise"] = sum(result["rise"]) / len(records)
     write_json(RECORDED / "bfloat16_weights.json", result)

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from blueberry_lib.data.batches import RowBatches
-from blueberry_lib.hardware import detect, keep_freed_memory
 from blueberry_lib.images import diffusion_transformer
 from blueberry_lib.images.datasets import load
 from blueberry_lib.images.flow_matching import drop_labels, fixed_noise_loss, flow_loss
@@ -24,6 +23,7 @@ from blueberry_lib.optim.schedules import learning_rate_factor
 from blueberry_lib.training import LoopConfig, fit
 from blueberry_lib.training.average import Averaged
 from blueberry_lib.training.folder import versions, write_json
+from blueberry_lib.training.run import begin
 
 TARGET = Path(__file__).parents[2] / "blueberry_lib" / "recorded" / "time_unit.json"
 UNITS = {"t": 1.0, "thousand_t": 1_000.0}
@@ -34,8 +34,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    keep_freed_memory()
-    hardware, data, config = detect("cpu"), load("digits"), FlowConfig()
+    (hardware, _), data, config = begin("cpu", "auto"), load("digits"), FlowConfig()
     x1, null = data.scale(data.val), config.model.null_label
     runs = []
 

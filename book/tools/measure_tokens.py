@@ -226,7 +226,7 @@ def cifar10() -> None:
             if kind == "multimodal":
                 trained = multimodal_training.load_run(RUNS / kind / name)
                 record["measured"] = multimodal_training.measure(trained)
-                labels = torch.arange(10).repeat_interleave(10)
+                labels = class_labels(10, 10)
                 prompts = trained.class_prompts(labels, load(trained.config.training.data).classes, HELD_OUT)
                 record["sampling"] = [sampling_time(trained, prompts[:count]) for count in (1, 64)]
                 write_png(RUNS / "multimodal_cifar10.png", grid(trained.draw(prompts, seed=0), 10))
