@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import blueberry_lib
-from blueberry_lib.checks import CHAPTERS
 
 ROOT = Path(blueberry_lib.__file__).parent
 LAYERS = (
@@ -16,7 +15,7 @@ LAYERS = (
     {"generation", "scaling"},
     {"images"},
     {"speedrun"},
-    {"checks", "interactive", "notebook", "export", "doctor", "cli", "__main__"},
+    {"interactive", "notebook", "export", "doctor", "cli", "__main__"},
 )
 CORE_NEEDS = {"torch", "numpy", "tokenizers", "safetensors", "tqdm"}
 
@@ -52,6 +51,7 @@ def test_the_library_imports_with_its_five_needs_alone():
         others = {m.split(".")[0] for m in imports(path, anywhere=False)} - set(sys.stdlib_module_names)
         allowed = CORE_NEEDS | {"blueberry_lib"} | ({"tyro"} if path.parent.name == "cli" else set())
         assert others <= allowed, f"{path} imports {others - allowed}"
+        assert not any(m.startswith("blueberry_checks") for m in imports(path, anywhere=True)), path
     script = (
         "import sys; import blueberry_lib.speedrun.run, blueberry_lib.doctor\n"
         "print([m for m in ('matplotlib', 'transformers', 'datasets', 'scipy', 'tyro') if m in sys.modules])"
@@ -63,7 +63,6 @@ def test_the_library_imports_with_its_five_needs_alone():
 def test_files_are_short_and_nothing_is_unpickled():
     for path in ROOT.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        chapters_checks = path.parent.name == "checks" and path.stem in CHAPTERS.values()
-        assert chapters_checks or len(text.splitlines()) <= 300, path
+        assert len(text.splitlines()) <= 300, path
         for word in ("import pickle", "torch.load(", "eval(", "exec(", "trust_remote_code"):
             assert word not in text.replace("model.eval(", "").replace(".eval()", ""), f"{path}: {word}"

@@ -1,6 +1,6 @@
 """The exercises: the learners' notebooks made from the solutions, and the checkers scored.
 
-    python book/tools/exercises.py generate         write exercises/*.ipynb and blueberry_lib/checks/exercises.json
+    python book/tools/exercises.py generate         write exercises/*.ipynb and exercises/checks/exercises.json
     python book/tools/exercises.py check            fail if that would change a byte
     python book/tools/exercises.py score [02 ...]   try planted mistakes and mutants on every checker, into
                                                     book/records/exercises.json
@@ -23,7 +23,7 @@ from mutants import mutants
 from notebooks import canonical, text_of
 
 ROOT = Path(__file__).resolve().parents[2]
-CATALOGUE = ROOT / "blueberry_lib" / "checks" / "exercises.json"
+CATALOGUE = ROOT / "exercises" / "checks" / "exercises.json"
 SCORES = ROOT / "book" / "records" / "exercises.json"
 FACTS = re.compile(r"\*difficulty (\d) of 5 · importance (\d) of 5 · (\d+) minutes\*")
 FOLD = re.compile(r"<details><summary>(.*?)</summary>\s*(.*?)\s*</details>", re.DOTALL)
@@ -126,12 +126,12 @@ def check() -> int:
 
 def score(name: str) -> dict:
     """How the checker of an exercise does on planted mistakes and on mutants of the solution."""
-    from blueberry_lib.checks import CHAPTERS, exercise
-    from blueberry_lib.checks.engine import Code, examine
+    from blueberry_checks import exercise
+    from blueberry_checks.engine.examine import Code, examine
 
     sys.path.insert(0, str(ROOT / "tests"))
     asked = exercise(name)
-    planted = import_module(f"checks.planted_{CHAPTERS[name[:2]]}").PLANTED[name]
+    planted = import_module(f"checks.planted_{asked.text['chapter']}").PLANTED[name]
     outcomes = [(wrong, examine(asked.rules, wrong.answer, seconds=2)) for wrong in planted.wrong]
     missed = [f"{wrong} passes" for wrong, outcome in outcomes if outcome.status in ("correct", "not started")]
     unnamed = [
@@ -160,7 +160,7 @@ def score(name: str) -> dict:
 
 
 def score_all(chapters: list[str]) -> int:
-    from blueberry_lib.checks import catalogue
+    from blueberry_checks import catalogue
 
     scores = json.loads(SCORES.read_text()) if SCORES.exists() else {}
     for name in catalogue():

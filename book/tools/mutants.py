@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from blueberry_lib.checks.rules import Code
+from blueberry_checks.engine.rules import Code
 
 SWAPPED = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,

@@ -74,7 +74,7 @@ def filled(page: str, root: Path = ROOT) -> str:
         file = root / path
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
-    titles = {name: text["title"] for name, text in read("blueberry_lib/checks/exercises.json").items()}
+    titles = {name: text["title"] for name, text in read("exercises/checks/exercises.json").items()}
     tables = {
         "status": table(read("book/records/notebooks.json")),
         "exercises": score_table(read("book/records/exercises.json"), titles),

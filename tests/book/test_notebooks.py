@@ -32,7 +32,8 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
-    shutil.copytree(ROOT / "blueberry_lib", source / "blueberry_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("blueberry_lib", "exercises/checks"):
+        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]

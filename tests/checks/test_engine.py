@@ -7,8 +7,8 @@ import time
 import pytest
 import torch
 
-from blueberry_lib.checks.engine import Choice, Code, Mistake, Number, Property, examine
-from blueberry_lib.checks.panel import Panel
+from blueberry_checks.engine.examine import Choice, Code, Mistake, Number, Property, examine
+from blueberry_checks.engine.panel import Panel
 
 
 def running_mean(x, count):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blueberry_lib.checks import catalogue, exercise, progress
+from blueberry_checks import catalogue, exercise, progress
 from blueberry_lib.config import BlueberryError
 
 NAME = next(iter(catalogue()))

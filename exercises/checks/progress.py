@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from blueberry_lib.checks import CHAPTERS, catalogue
+from blueberry_checks import catalogue, chapters
 from blueberry_lib.config import BlueberryError
 
 CODE = re.compile(r"\d\d:\d+(\.\d+)*(-\d\d:\d+(\.\d+)*)*")
@@ -71,10 +71,10 @@ def restore(text: str) -> None:
 def report() -> str:
     """Each chapter's exercises with a mark, the count, and the code."""
     known, lines = load(), []
-    for chapter, module in CHAPTERS.items():
-        lines.append(f"{chapter} {module.replace('_', ' ')}")
+    for chapter in chapters():
+        lines.append(chapter.replace("_", " "))
         for name, text in catalogue().items():
-            if name.startswith(f"{chapter}."):
+            if text["chapter"] == chapter:
                 lines.append(f"  {_mark(known.get(name))} {name} {text['title']}")
     done = sum(entry["done"] for entry in known.values())
     lines.append(f"\n{done} of {len(catalogue())} done.")

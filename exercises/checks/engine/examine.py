@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from blueberry_lib.checks.rules import Choice, Code, Mistake, Number, Outcome, Property
-from blueberry_lib.checks.values import Raised, difference, fresh, kind, noncontiguous, show, size
-from blueberry_lib.checks.watch import OutOfTime, borrowed, deadline, is_stub, namespace_of, where
+from blueberry_checks.engine.rules import Choice, Code, Mistake, Number, Outcome, Property
+from blueberry_checks.engine.values import Raised, difference, fresh, kind, noncontiguous, show, size
+from blueberry_checks.engine.watch import OutOfTime, borrowed, deadline, is_stub, namespace_of, where
 
 __all__ = ["Choice", "Code", "Mistake", "Number", "Outcome", "Property", "examine"]
 SECONDS = 10.0

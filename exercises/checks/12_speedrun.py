@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from blueberry_lib.checks.engine import Choice, Code, Mistake
+from blueberry_checks.engine.examine import Choice, Code, Mistake
 
 FLOOR, WARMDOWN, VALUES = "the-floor", "warmdown", "value-residual"
 KEYS, CAP, RECIPES = "key-offset", "soft-cap-which-we-left-out", "the-recipes"

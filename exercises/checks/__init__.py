@@ -1,6 +1,6 @@
 """The exercises' checker.
 
-from blueberry_lib.checks import exercise
+from blueberry_checks import exercise
 exercise("09.2").check(my_newton_schulz)
 exercise("09.2").hint()
 exercise("09.2").solution()
@@ -12,24 +12,20 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from blueberry_lib.checks.engine import examine
-from blueberry_lib.checks.panel import Note, Panel
+from blueberry_checks.engine.examine import examine
+from blueberry_checks.engine.panel import Note, Panel
 from blueberry_lib.config import BlueberryError
-
-CHAPTERS = {
-    "02": "next_token",
-    "04": "attention",
-    "09": "muon",
-    "11": "measuring",
-    "12": "speedrun",
-    "16": "flow_matching",
-}
 
 
 @cache
 def catalogue() -> dict[str, dict]:
     """The text of every exercise: title, chapter, difficulty, importance, minutes, hints, solution, why."""
     return json.loads(Path(__file__).with_name("exercises.json").read_text(encoding="utf-8"))
+
+
+def chapters() -> list[str]:
+    """Every chapter that has exercises, such as 02_next_token, in order."""
+    return list(dict.fromkeys(text["chapter"] for text in catalogue().values()))
 
 
 class Exercise:
@@ -39,11 +35,11 @@ class Exercise:
         if name not in catalogue():
             raise BlueberryError(f"there is no exercise {name!r}; there are {', '.join(catalogue())}")
         self.name, self.text = name, catalogue()[name]
-        self.rules = import_module(f"blueberry_lib.checks.{CHAPTERS[name[:2]]}").EXERCISES[name]
+        self.rules = import_module(f"blueberry_checks.{self.text['chapter']}").EXERCISES[name]
 
     def check(self, answer) -> None:
         """Examine an answer (a function, a letter or a number, as asked), show what came of it, and keep it."""
-        from blueberry_lib.checks.progress import update
+        from blueberry_checks.progress import update
 
         outcome = examine(self.rules, answer)
         if outcome.status != "not started":
@@ -53,7 +49,7 @@ class Exercise:
 
     def hint(self, number: int | None = None) -> None:
         """Show hint 1 (the concept), 2 (the approach) or 3 (pseudocode); without a number, the next one."""
-        from blueberry_lib.checks.progress import load, update
+        from blueberry_checks.progress import load, update
 
         hints = self.text["hints"]
         number = number or min(load().get(self.name, {}).get("hints", 0) + 1, len(hints))
@@ -65,7 +61,7 @@ class Exercise:
 
     def solution(self) -> None:
         """Show our solution and why it works."""
-        from blueberry_lib.checks.progress import update
+        from blueberry_checks.progress import update
 
         update(self.name, solution_seen=True)
         code = f"```python\n{self.text['solution']}\n```"

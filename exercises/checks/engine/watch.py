@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 
-from blueberry_lib.checks.values import Raised, fresh
+from blueberry_checks.engine.values import Raised, fresh
 
 
 class OutOfTime(BaseException):
@@ -66,7 +66,7 @@ def borrowed(answer: Callable, example: tuple, not_allowed: tuple[str, ...]) -> 
     def watch(frame, event, argument):
         module = frame.f_globals.get("__name__", "")
         if event == "call" and frame.f_globals is not own:
-            if module.startswith("blueberry_lib.") and not module.startswith("blueberry_lib.checks"):
+            if module.startswith("blueberry_lib."):
                 found.append(f"{module}.{frame.f_code.co_name}")
             elif frame.f_back and frame.f_back.f_globals is own and frame.f_code.co_name in not_allowed:
                 found.append(frame.f_code.co_name)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from blueberry_lib.checks.engine import Choice, Code, Mistake, Property
+from blueberry_checks.engine.examine import Choice, Code, Mistake, Property
 
 JORDAN = (3.4445, -4.7750, 2.0315)
 DECOMPOSITIONS = ("linalg_svd", "svd", "linalg_svdvals", "linalg_eigh", "linalg_eig", "linalg_qr", "linalg_matrix_norm")

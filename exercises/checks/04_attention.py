@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from blueberry_lib.checks.engine import Choice, Code, Mistake, Property
+from blueberry_checks.engine.examine import Choice, Code, Mistake, Property
 
 NOT_ALLOWED = ("scaled_dot_product_attention", "multi_head_attention_forward", "MultiheadAttention")
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from blueberry_lib.checks.engine import Choice, Code, Mistake, Property
+from blueberry_checks.engine.examine import Choice, Code, Mistake, Property
 
 LOSSES = (
     "cross_entropy", "cross_entropy_loss", "nll_loss", "log_softmax", "logsumexp", "logaddexp",

@@ -2,7 +2,7 @@
 
 import torch
 
-from blueberry_lib.checks.engine import Choice, Code, Mistake, Property
+from blueberry_checks.engine.examine import Choice, Code, Mistake, Property
 
 
 def _a_row(t, x):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 
-from blueberry_lib.checks.rules import Outcome
+from blueberry_checks.engine.rules import Outcome
 
 COLOURS = {"not started": "#767676", "not yet": "#b86e00", "library": "#2f6fb0", "correct": "#2e8540"}
 HEADLINES = {

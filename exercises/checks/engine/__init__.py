@@ -1,0 +1,1 @@
+"""How an answer is examined and what comes of it is shown."""
