@@ -46,7 +46,7 @@ class Prepare:
     """Training tokens that a corpus of the Hub should hold (it comes in blocks of about 40 million)."""
 
     def run(self) -> None:
-        from blueberry_lib.data.shards import prepare
+        from blueberry_lib.data.prepare import prepare
 
         data = prepare(self.data, self.vocab_size, self.tokenizer, self.train_tokens)
         print(f"{data.folder}\n{json.dumps(data.manifest, indent=2)}")
@@ -151,7 +151,7 @@ class Eval:
     """auto, cpu, cuda or mps."""
 
     def run(self) -> None:
-        from blueberry_lib.data.shards import prepare
+        from blueberry_lib.data.prepare import prepare
         from blueberry_lib.hardware import detect
         from blueberry_lib.speedrun.run import check_vocabulary, evaluator, load_run
 

@@ -6,14 +6,14 @@ import lzma
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.data import corpora, hub, tokens
+from blueberry_lib.data import corpora, tokens
 
 SHARD_TOKENS = 2**26  # 128 MiB
 SPLITS = ("train", "val")
@@ -52,70 +52,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("BLUEBERRY_CACHE") or Path.home() / ".cache" / "blueberry")
 
 
-def prepare(spec: str, vocab_size: int, tokenizer_path: str | None = None, train_tokens: int = 2**20) -> TokenData:
-    """Documents → split → tokens → shards, once; later calls open what is there.
-
-    ``spec`` is a corpus (see ``corpora.documents`` and ``hub``) or ``tokens:DIR``; without ``tokenizer_path`` a
-    byte-level BPE of at most ``vocab_size`` entries is trained on the training documents, but for ``blueberry`` and
-    ``smollm-mix``, whose tokenizer is SmolLM2's. A corpus of the Hub is downloaded as far as ``train_tokens`` need
-    (see ``hub.limit``); others are taken whole. Raises BlueberryError for a corpus that is empty, too small to split
-    or out of reach, and for damaged shards.
-    """
-    kind, _, argument = spec.partition(":")
-    tokenizer = tokens.load_tokenizer(tokenizer_path) if tokenizer_path else None
-    if kind == "tokens":
-        if (Path(argument) / "manifest.json").exists():
-            return load(Path(argument))
-        sources = {split: _token_file(Path(argument), split) for split in SPLITS}
-        identity = [spec, *(f"{p.resolve()} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in sources.values())]
-        streams = {split: _raw_tokens(path) for split, path in sources.items()}
-    elif kind in hub.CORPORA:
-        identity = [str(vocab_size) if kind == "hub" else "", *hub.identity(spec, train_tokens)]
-    else:
-        identity = [spec, str(vocab_size), _code(), *corpora.identity(spec)]
-    identity += [str(FORMAT), tokens.tokenizer_hash(tokenizer) if tokenizer else ""]
-    key = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
-    folder = cache_folder() / f"{kind}-{key}"
-    if (folder / "manifest.json").exists():
-        return load(folder)
-
-    if kind == "tokens":
-        _build(folder, spec, streams, tokenizer)
-    elif kind not in hub.CORPORA:
-        streams, used = _tokenize(spec, corpora.documents(spec), tokenizer, vocab_size)
-        _build(folder, spec, streams, used, None if tokenizer else vocab_size)
-    else:
-        download = cache_folder() / f".download-{key}"
-        with hub.exclusive(download):
-            if not (folder / "manifest.json").exists():  # else another process was first
-                origin = {"revisions": hub.fetch(spec, train_tokens, download)}
-                if kind != "hub":
-                    tokenizer = tokenizer or hub.smollm_tokenizer(spec)
-                if kind == "blueberry":
-                    streams, used = hub.chunks(spec, download), tokenizer
-                    origin["note"] = hub.CHUNKED_NOTE
-                else:
-                    streams, used = _tokenize(spec, hub.documents(spec, download), tokenizer, vocab_size)
-                _build(folder, spec, streams, used, None if tokenizer else vocab_size, origin)
-            shutil.rmtree(download, ignore_errors=True)
-    return load(folder)
-
-
-def _tokenize(
-    spec: str, documents: Sequence[corpora.Document], tokenizer: tokens.Tokenizer | None, vocab_size: int
-) -> tuple[dict[str, Iterator[np.ndarray]], tokens.Tokenizer]:
-    """Both splits as ids, and the tokenizer, which is trained if there is none."""
-    train, validation = tokens.split(documents)
-    if not train or not validation:
-        raise BlueberryError(
-            f"The corpus {spec!r} has {len(documents)} document(s), too few to hold some out for validation. "
-            "Give more files; a file over 64 KiB is cut into several documents by itself."
-        )
-    tokenizer = tokenizer or tokens.train_tokenizer(train, vocab_size)
-    return {"train": tokens.pack(train, tokenizer), "val": tokens.pack(validation, tokenizer)}, tokenizer
-
-
-def _build(
+def build(
     folder: Path,
     spec: str,
     streams: dict[str, Iterable[np.ndarray]],
@@ -169,7 +106,7 @@ def load(folder: Path) -> TokenData:
         for shard in manifest["splits"][split]["shards"]:
             path = folder / shard["file"]
             found = path.stat().st_size if path.exists() else 0
-            if found != 2 * shard["tokens"] or _sha256(path) != shard["sha256"]:
+            if found != 2 * shard["tokens"] or sha256_of(path) != shard["sha256"]:
                 raise BlueberryError(
                     f"The shard {path} is damaged ({found} bytes, {2 * shard['tokens']} expected, or another "
                     f"sha256 than its manifest's). Delete {folder} and prepare the corpus again."
@@ -202,7 +139,7 @@ def _write_split(folder: Path, split: str, pieces: Iterable[np.ndarray]) -> dict
     return {"tokens": sum(s["tokens"] for s in shards), "shards": shards, "largest_id": largest}
 
 
-def _token_file(folder: Path, split: str) -> Path:
+def token_file(folder: Path, split: str) -> Path:
     for name in (f"{split}.bin", f"{split}.bin.xz"):
         if (folder / name).is_file():
             return folder / name
@@ -212,7 +149,7 @@ def _token_file(folder: Path, split: str) -> Path:
     )
 
 
-def _raw_tokens(path: Path) -> Iterator[np.ndarray]:
+def raw_tokens(path: Path) -> Iterator[np.ndarray]:
     opener = lzma.open if path.suffix == ".xz" else open
     with opener(path, "rb") as file:
         try:
@@ -222,11 +159,6 @@ def _raw_tokens(path: Path) -> Iterator[np.ndarray]:
             raise BlueberryError(f"{path} is truncated or damaged: {error}. Fetch it again.") from None
 
 
-def _code() -> str:
-    """A hash of the code that finds and splits the texts: shards made by other code are not reused."""
-    return "".join(_sha256(Path(module.__file__)) for module in (corpora, tokens))
-
-
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

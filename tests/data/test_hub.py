@@ -16,6 +16,7 @@ import pytest
 
 from blueberry_lib.config import BlueberryError
 from blueberry_lib.data import hub, shards, tokens
+from blueberry_lib.data.prepare import prepare as prepare_corpus
 
 datasets = pytest.importorskip("datasets")
 OPEN = "stdlib, docs, text:GLOB or tokens:DIR"
@@ -74,7 +75,7 @@ def blueberry(tmp_path, small, monkeypatch):
 
 
 def prepare(spec: str, train_tokens: int = 1_000) -> shards.TokenData:
-    return shards.prepare(spec, 300, train_tokens=train_tokens)
+    return prepare_corpus(spec, 300, train_tokens=train_tokens)
 
 
 def texts(data: shards.TokenData) -> list[str]:
@@ -195,7 +196,8 @@ def test_a_killed_process_loses_and_repeats_nothing(pages, monkeypatch, tmp_path
     monkeypatch.setenv("BLUEBERRY_CACHE", str(tmp_path / "other"))
     script = f"""
 import os, datasets
-from blueberry_lib.data import hub, shards
+from blueberry_lib.data import hub
+from blueberry_lib.data.prepare import prepare
 hub.BLOCK, hub.CHECKPOINT = 2_000, 700
 whole = datasets.IterableDataset.__iter__
 def stopped(self):
@@ -204,7 +206,7 @@ def stopped(self):
             os._exit(9)
         yield example
 datasets.IterableDataset.__iter__ = stopped
-shards.prepare({pages!r}, 300, train_tokens=1_000)
+prepare({pages!r}, 300, train_tokens=1_000)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 9, done.stderr
@@ -288,11 +290,12 @@ def test_a_hub_over_http(tmp_path, pages):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     script = """
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.data import hub, shards
+from blueberry_lib.data import hub
+from blueberry_lib.data.prepare import prepare
 hub.BLOCK, hub.CHECKPOINT = 2_000, 700
 for name in ("a/gated", "a/nothing", "no name", "a/pages"):
     try:
-        print(shards.prepare(f"hub:{name}", 300, train_tokens=1_000).manifest["revisions"])
+        print(prepare(f"hub:{name}", 300, train_tokens=1_000).manifest["revisions"])
     except BlueberryError as error:
         print(error)
 """
