@@ -9,6 +9,7 @@ import gzip
 import importlib
 import importlib.metadata
 import importlib.util
+import io
 import json
 import lzma
 import os
@@ -114,24 +115,32 @@ def text(argument: str) -> Iterator[Document]:
         opener = _opener(path)
         try:
             with opener(path, "rb") as data:
-                mark = data.read(2)
-            wide = mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-            with opener(path, "rt", encoding="utf-16" if wide else "utf-8-sig") as file:
-                lines = {".jsonl", ".ndjson"} & {suffix.lower() for suffix in path.suffixes}
-                for i, piece in enumerate(_fields(path, file, field) if lines else _pieces(file)):
+                wide = data.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+            with opener(path, "rt", encoding="utf-16" if wide else "utf-8-sig") as file, _decoding(path, file, wide):
+                rows = {".jsonl", ".ndjson"} & {suffix.lower() for suffix in path.suffixes}
+                for i, piece in enumerate(_fields(path, file, field) if rows else _pieces(file)):
                     if "\0" in piece:
-                        raise BlueberryError(_no_text(path, "a zero byte"))
+                        raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "no text")
                     yield Document(f"{path}#{i}", piece)
-        except UnicodeDecodeError as error:
-            if wide or BINARY.search(error.object):
-                raise BlueberryError(_no_text(path, "bytes that stand for no character")) from None
-            offset = file.buffer.tell() - len(error.object) + error.start
-            how = f"for example: iconv -f latin1 -t utf-8 {path}" if opener is open else "once it is unpacked."
-            raise BlueberryError(
-                f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {offset}. Convert it first, {how}"
-            ) from None
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
             raise BlueberryError(f"{path} is truncated or damaged: {error}. Fetch it again.") from None
+
+
+@contextlib.contextmanager
+def _decoding(path: Path, file: TextIO, wide: bool) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        if wide or BINARY.search(error.object):
+            raise BlueberryError(
+                f"{path} is not text in UTF-8: choose a pattern that leaves it out, as 'text:books/**/*.txt', or, if "
+                "it is UTF-16 or UTF-32, save it as UTF-8."
+            ) from None
+        raise BlueberryError(
+            f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset "
+            f"{file.buffer.tell() - len(error.object) + error.start}. Convert it first, for example: "
+            f"{'' if isinstance(file.buffer, io.BufferedReader) else 'unpack it, then '}iconv -f latin1 -t utf-8 FILE"
+        ) from None
 
 
 def text_files(argument: str) -> tuple[list[Path], str]:
@@ -172,13 +181,6 @@ def _opener(path: Path) -> Callable:
                 return importlib.import_module(module).open
         raise BlueberryError(f"{path} is compressed with zstd: unpack it, or pip install backports.zstd.")
     return next((opener for magic, opener in COMPRESSED.items() if head.startswith(magic)), open)
-
-
-def _no_text(path: Path, why: str) -> str:
-    return (
-        f"{path} is not text in UTF-8 ({why}): choose a pattern that leaves it out, as 'text:books/**/*.txt', or, if it "
-        "is UTF-16 or UTF-32, save it as UTF-8."
-    )
 
 
 def _fields(path: Path, file: TextIO, field: str) -> Iterator[str]:

@@ -10,7 +10,7 @@
 ``hub:NAME[@REVISION][:CONFIG[:SPLIT[:COLUMN]]]``
     Any dataset with a column of text, or a local folder of files that ``datasets`` reads.
 
-Text is split by document, near-duplicates and all, by ``tokens.split``, which holds its lines' hashes; hence MAX_BLOCKS.
+Text is split by document, near-duplicates and all, by ``tokens.split``, which holds hashes of lines; hence MAX_BLOCKS.
 
 A revision is resolved to a commit at the first contact, then kept for the whole download and in the manifest. A
 prepared corpus stays at its commit: to move to a newer one, delete its folder.
@@ -38,7 +38,7 @@ CHUNK = 2_048  # ids in an example of the blueberry dataset
 BLOCK = 20_000 * CHUNK  # tokens; corpora are downloaded by 1, 4, 16 … blocks, so that like runs share one
 VALIDATION = 513 * CHUNK  # the least whole chunks that hold the tracks' 1,048,576 + 1
 TEXT_BYTES = 6  # of text for a training token: about 5 with SmolLM2's tokenizer, and 15 % of it are held out
-MAX_BLOCKS = 4  # of text: 983 MB
+MAX_BLOCKS = 16  # of text: 3.9 GB, whose lines take about 64 bytes of memory each
 CHECKPOINT = 2**22  # bytes between two records of how far a download is
 WAITS = (1, 2, 4, 8, 16, 32, 64)  # seconds before each new attempt, counted anew after progress
 

@@ -188,7 +188,7 @@ class Texts:
 
 def _bar(items: Iterable, words: str) -> Iterable:
     """A progress bar, if it takes longer than some seconds."""
-    return tqdm(items, words, unit=" texts", unit_scale=True, delay=5, leave=False)
+    return tqdm(items, words, unit=" texts", unit_scale=True, delay=5, leave=False, disable=None)
 
 
 def _split(spec: str, documents: Iterable[Document], file: BinaryIO) -> tuple[Texts, Texts]:

@@ -71,28 +71,25 @@ def expanded(folder: str) -> Path:
     """A folder whose ``~`` stands for the home folder."""
     path = Path(os.path.expanduser(folder))
     if path.parts[:1] == ("~",):
-        raise BlueberryError(f"{folder}: no home folder is known here (HOME is not set); give the whole path.")
+        raise BlueberryError(f"No home folder is known here, for {folder}: give whole paths, BLUEBERRY_CACHE too.")
     return path
 
 
 def cache_folder() -> Path:
     """BLUEBERRY_CACHE, or ~/.cache/blueberry."""
-    if folder := os.environ.get("BLUEBERRY_CACHE"):
-        return expanded(folder)
-    try:
-        return expanded("~/.cache/blueberry")
-    except BlueberryError:
-        raise BlueberryError("No home folder is known here: set BLUEBERRY_CACHE to where prepared data may be kept.") from None
+    return expanded(os.environ.get("BLUEBERRY_CACHE") or "~/.cache/blueberry")
 
 
 def load(folder: Path, verify: bool = False) -> TokenData:
     """Memory-map a prepared folder. Shards are hashed at first and when their size or time of change is another than
-    then, which verified.json keeps, or with ``verify``. Raises BlueberryError for a shard that is not its manifest's."""
+    then, which verified.json keeps, or with ``verify``. Raises BlueberryError for damage."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         listed = {shard["file"]: shard for split in SPLITS for shard in manifest["splits"][split]["shards"]}
     except (ValueError, LookupError, TypeError):
-        raise BlueberryError(f"{folder}/manifest.json is damaged. Delete {folder} and prepare the corpus again.") from None
+        raise BlueberryError(
+            f"{folder}/manifest.json is damaged. Delete {folder} and prepare the corpus again."
+        ) from None
     paths = [folder / name for name in listed]
     found = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in paths if p.exists()]
     try:
@@ -148,8 +145,8 @@ def token_files(argument: str) -> dict[str, Path]:
         paths = [path for name in (f"{split}.bin", f"{split}.bin.xz") if (path := folder / name).is_file()]
         if not paths:
             raise BlueberryError(
-                f"{folder} has no {split}.bin, {split}.bin.xz or manifest.json; tokens:DIR expects little-endian uint16 "
-                "files of those names, or a folder that `prepare` made."
+                f"{folder} has no {split}.bin, {split}.bin.xz or manifest.json; tokens:DIR expects little-endian "
+                "uint16 files of those names, or a folder that `prepare` made."
             )
         found[split] = paths[0]
     return found

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from blueberry_lib.config import BlueberryError
 END_OF_TEXT = "<|endoftext|>"
 VALIDATION_SHARE = 0.15
 TELLING_LINE = 20  # shorter lines ("else:", "return None") say nothing about where a document comes from
-LONG_WORD = r"\S{1024}|\s{1024}"  # text without breaks: byte-pair encoding takes long over it, so it is cut first
+LONG_WORD = 1_024  # characters; where one is longer, words are cut: byte-pair encoding takes too long over them
 
 
 def split(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -68,8 +67,8 @@ def train_tokenizer(texts: Collection[str], vocab_size: int) -> Tokenizer:
     ends a document."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if any(re.search(LONG_WORD, text) for text in texts):
-        cut = pre_tokenizers.Split(Regex(LONG_WORD), "isolated")
+    if any(len(word) > LONG_WORD for text in texts for word in text.split()):
+        cut = pre_tokenizers.Split(Regex(rf"\S{{{LONG_WORD}}}"), "isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([cut, tokenizer.pre_tokenizer])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
