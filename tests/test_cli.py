@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from blueberry_lib.data import tokens
-from blueberry_lib.data.corpora import Document
 from blueberry_lib.speedrun import run as run_module
 from blueberry_lib.training.log import Log
 
@@ -187,7 +186,7 @@ def test_a_damaged_or_foreign_checkpoint_is_one_clear_line(here, token_folder, c
 
 def test_another_tokenizer_is_one_clear_line(here, token_folder, capsys):
     assert train(token_folder, "--experiment-name", "a") == 0
-    other = tokens.train_tokenizer([Document("a", "some text")], 260)
+    other = tokens.train_tokenizer(["some text"], 260)
     (here / "other.json").write_text(other.to_str())
     capsys.readouterr()
     assert main(["sample", "runs/a"]) == 2

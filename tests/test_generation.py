@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.data.corpora import Document
 from blueberry_lib.data.tokens import train_tokenizer
 from blueberry_lib.generation import generate, sample, stream, text_pieces
 from blueberry_lib.model import Blueberry
@@ -90,7 +89,7 @@ def test_top_p_finds_its_set_whether_or_not_it_lies_among_the_few(monkeypatch, f
 
 
 def test_streamed_text_holds_back_half_characters():
-    tokenizer = train_tokenizer([Document("a", "plain text")], 257)
+    tokenizer = train_tokenizer(["plain text"], 257)
     text = "blau 🫐 und naïve"
     pieces = list(text_pieces(tokenizer, tokenizer.encode(text).ids))
     assert "".join(pieces) == text and "🫐" in pieces and len(pieces) == len(text)

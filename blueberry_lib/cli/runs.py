@@ -34,7 +34,7 @@ def carry_out(command, words: str, default: str, run: Callable[..., dict]) -> tu
 
 @dataclass(frozen=True)
 class Prepare:
-    """Turn a corpus into token shards with a manifest; a corpus prepared before is only verified."""
+    """Turn a corpus into token shards with a manifest; a corpus prepared before is only opened."""
 
     data: Positional[str] = "stdlib"
     """stdlib, docs, text:GLOB or tokens:DIR; from the Hub blueberry, smollm-mix or hub:NAME[:CONFIG:SPLIT:COLUMN]."""
@@ -44,11 +44,13 @@ class Prepare:
     """A tokenizer.json to use instead."""
     train_tokens: int = 20_000_000
     """Training tokens that a corpus of the Hub should hold (it comes in blocks of about 40 million)."""
+    verify: bool = False
+    """Hash every shard again, not only those whose size or time of change is another than when they were hashed."""
 
     def run(self) -> None:
-        from blueberry_lib.data.shards import prepare
+        from blueberry_lib.data.prepare import prepare
 
-        data = prepare(self.data, self.vocab_size, self.tokenizer, self.train_tokens)
+        data = prepare(self.data, self.vocab_size, self.tokenizer, self.train_tokens, self.verify)
         print(f"{data.folder}\n{json.dumps(data.manifest, indent=2)}")
 
 
@@ -151,7 +153,7 @@ class Eval:
     """auto, cpu, cuda or mps."""
 
     def run(self) -> None:
-        from blueberry_lib.data.shards import prepare
+        from blueberry_lib.data.prepare import prepare
         from blueberry_lib.hardware import detect
         from blueberry_lib.speedrun.run import check_vocabulary, evaluator, load_run
 

@@ -1,15 +1,26 @@
 """Where text comes from. A corpus is an iterator over documents, in a fixed order. (Those of the Hub: hub.py.)"""
 
 import ast
+import bz2
+import codecs
+import contextlib
 import glob
+import gzip
+import importlib
 import importlib.metadata
 import importlib.util
+import io
+import json
+import lzma
+import os
 import re
 import sysconfig
 import tokenize
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from blueberry_lib.config import BlueberryError
 
@@ -18,20 +29,12 @@ STDLIB_SKIPPED = {
     "test", "tests", "idle_test", "encodings", "pydoc_data", "_bundled", "site-packages", "dist-packages",
 }  # fmt: skip
 DOCUMENTED_PACKAGES = {"torch": "torch", "numpy": "numpy", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
-LONG_TEXT = 65_536  # characters beyond which a text file is cut into documents, at blank lines …
-PIECE = 16_384  # … of about this many characters each
+PIECE = 16_384  # characters: a text file of more than four times as many is cut into documents of at least so many
 
 OFFLINE = "stdlib, docs, text:GLOB or tokens:DIR"  # the corpora that need no network
-
-LICENSES = {
-    "stdlib": "PSF-2.0",
-    "docs": "BSD-3-Clause (torch, numpy, scikit-learn), PSF-based (matplotlib)",
-    "text": "the user's own files",
-    "tokens": "see the source",
-    "blueberry": "ODC-By-1.0 (FineWeb-Edu), Apache-2.0 (Cosmopedia)",
-    "smollm-mix": "ODC-By-1.0 (FineWeb-Edu), Apache-2.0 (Cosmopedia)",
-    "hub": "see the dataset's page",
-}
+COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}  # by their first bytes; zstd below
+ZSTD = b"\x28\xb5\x2f\xfd"
+BINARY = re.compile(rb"[\0-\x08\x0e-\x1a]")  # bytes that no text in an encoding of 8 bits holds
 
 
 @dataclass(frozen=True)
@@ -42,26 +45,46 @@ class Document:
     text: str
 
 
-def stdlib() -> Iterator[Document]:
-    """The source of this Python's standard library, without its tests and generated tables: a file a document."""
+def stamps(paths: Iterable[Path]) -> list[str]:
+    """What tells a file that was changed: its place, size and time of change."""
+    return [f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths]
+
+
+def stdlib_files() -> list[Path]:
+    """The source of this Python's standard library, without its tests and generated tables."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    for path in sorted(root.rglob("*.py")):
-        parts = path.relative_to(root).parts
-        if STDLIB_SKIPPED.isdisjoint(parts) and not parts[0].startswith(("config-", "_sysconfigdata")):
-            with tokenize.open(path) as source:  # honours a file's declared encoding
-                yield Document("/".join(parts), source.read())
+    parts = {path: path.relative_to(root).parts for path in sorted(root.rglob("*.py"))}
+    return [
+        path
+        for path, names in parts.items()
+        if STDLIB_SKIPPED.isdisjoint(names) and not names[0].startswith(("config-", "_sysconfigdata"))
+    ]
 
 
-def docs() -> Iterator[Document]:
-    """The docstrings of the installed torch, numpy, scikit-learn and matplotlib: a module a document."""
-    for package, distribution in sorted(DOCUMENTED_PACKAGES.items()):
-        spec = importlib.util.find_spec(package)
-        if spec is None:
+def stdlib() -> Iterator[Document]:
+    """The standard library's source: a file a document."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for path in stdlib_files():
+        with tokenize.open(path) as source:  # honours a file's declared encoding
+            yield Document(path.relative_to(root).as_posix(), source.read())
+
+
+def docs_versions() -> list[str]:
+    """The packages that ``docs`` reads, with their versions."""
+    for package, distribution in DOCUMENTED_PACKAGES.items():
+        if importlib.util.find_spec(package) is None:
             raise BlueberryError(
                 f"The docs corpus reads the docstrings of {distribution}, which is not installed: "
                 f"pip install {distribution}, or use --data stdlib."
             )
-        root = Path(spec.submodule_search_locations[0])
+    return [f"{d} {importlib.metadata.version(d)}" for _, d in sorted(DOCUMENTED_PACKAGES.items())]
+
+
+def docs() -> Iterator[Document]:
+    """The docstrings of the installed torch, numpy, scikit-learn and matplotlib: a module a document."""
+    docs_versions()
+    for package in sorted(DOCUMENTED_PACKAGES):
+        root = Path(importlib.util.find_spec(package).submodule_search_locations[0])
         for path in sorted(root.rglob("*.py")):
             if {"tests", "testing"}.isdisjoint(path.parts):
                 with tokenize.open(path) as source:
@@ -83,59 +106,108 @@ def _docstrings(tree: ast.AST) -> Iterator[str]:
                     yield part.value.strip()
 
 
-def text(pattern: str) -> Iterator[Document]:
-    """UTF-8 files that match a glob (``**`` goes into folders); long files are cut at blank lines."""
-    paths = sorted(Path(p) for p in glob.glob(pattern, recursive=True) if Path(p).is_file())
-    if not paths:
-        raise BlueberryError(f"No file matches {pattern!r}; quote the pattern, as in --data 'text:books/**/*.txt'.")
+def text(argument: str) -> Iterator[Document]:
+    """The texts of ``GLOB`` or ``GLOB#FIELD`` (see ``text_files``): of a .jsonl file the field of each line (``text``
+    if none is named), else a file, cut into documents where it is long. Files are UTF-8, or UTF-16 with a byte-order
+    mark, and may be compressed (gzip, bzip2, xz, zstd)."""
+    paths, field = text_files(argument)
     for path in paths:
+        opener = _opener(path)
         try:
-            content = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
+            with opener(path, "rb") as data:
+                wide = data.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+            with opener(path, "rt", encoding="utf-16" if wide else "utf-8-sig") as file, _decoding(path, file, wide):
+                rows = {".jsonl", ".ndjson"} & {suffix.lower() for suffix in path.suffixes}
+                for i, piece in enumerate(_fields(path, file, field) if rows else _pieces(file)):
+                    if "\0" in piece:
+                        raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "no text")
+                    yield Document(f"{path}#{i}", piece)
+        except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+            raise BlueberryError(f"{path} is truncated or damaged: {error}. Fetch it again.") from None
+
+
+@contextlib.contextmanager
+def _decoding(path: Path, file: TextIO, wide: bool) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        if wide or BINARY.search(error.object):
             raise BlueberryError(
-                f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}. "
-                f"Convert it first, for example: iconv -f latin1 -t utf-8 {path}"
+                f"{path} is not text in UTF-8: choose a pattern that leaves it out, as 'text:books/**/*.txt', or, if "
+                "it is UTF-16 or UTF-32, save it as UTF-8."
             ) from None
-        for i, piece in enumerate(_pieces(content)):
-            yield Document(f"{path}#{i}", piece)
-
-
-def _pieces(content: str) -> Iterator[str]:
-    if len(content) <= LONG_TEXT:
-        yield content
-        return
-    paragraphs, length = [], 0
-    for paragraph in re.split(r"(?<=\n)\s*\n", content):
-        paragraphs.append(paragraph)
-        length += len(paragraph)
-        if length >= PIECE:
-            yield "\n".join(paragraphs)
-            paragraphs, length = [], 0
-    yield "\n".join(paragraphs)
-
-
-def documents(spec: str) -> list[Document]:
-    """All documents of ``stdlib``, ``docs`` or ``text:GLOB`` that hold more than white space."""
-    kind, _, argument = spec.partition(":")
-    if kind == "stdlib" and not argument:
-        found = stdlib()
-    elif kind == "docs" and not argument:
-        found = docs()
-    elif kind == "text" and argument:
-        found = text(argument)
-    else:
         raise BlueberryError(
-            f"Unknown corpus {spec!r}; expected {OFFLINE}, or from the Hub blueberry, smollm-mix or hub:NAME."
-        )
-    kept = [document for document in found if document.text.strip()]
-    if not kept:
-        raise BlueberryError(f"The corpus {spec!r} is empty: nothing but white space in it.")
-    return kept
+            f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset "
+            f"{file.buffer.tell() - len(error.object) + error.start}. Convert it first, for example: "
+            f"{'' if isinstance(file.buffer, io.BufferedReader) else 'unpack it, then '}iconv -f latin1 -t utf-8 FILE"
+        ) from None
 
 
-def identity(spec: str) -> list[str]:
-    """What a corpus' text depends on: the versions of the packages it documents, else the text itself."""
-    if spec == "docs":
-        packages = {p: d for p, d in DOCUMENTED_PACKAGES.items() if importlib.util.find_spec(p)}
-        return [f"{d} {importlib.metadata.version(d)}" for _, d in sorted(packages.items())]
-    return [document.name + "\0" + document.text for document in documents(spec)]
+def text_files(argument: str) -> tuple[list[Path], str]:
+    """The files of ``GLOB`` or ``GLOB#FIELD``, each once, and the field. GLOB is a file, a folder (all files in it) or
+    a pattern, in which ``**`` goes into folders; hidden ones and links to folders are left out there."""
+    pattern, _, field = argument.rpartition("#")
+    for chosen, name in ((argument, "text"), (pattern, field)):
+        found = sorted(path for p in _find(os.path.expanduser(chosen)) if (path := Path(p)).is_file()) if chosen else []
+        if found:
+            return list({path.resolve(): path for path in reversed(found)}.values())[::-1], name
+    raise BlueberryError(
+        f"No file matches {argument!r}; quote the pattern, as in --data 'text:books/**/*.txt'. "
+        "A [ in a file's name is written [[] in a pattern."
+    )
+
+
+def _find(pattern: str) -> Iterator[str]:
+    if os.path.exists(pattern):
+        yield from _find(os.path.join(glob.escape(pattern), "**", "*")) if os.path.isdir(pattern) else (pattern,)
+        return
+    pattern = re.sub(r"(?<![^/])\*\*$", "**/*", pattern.replace(os.sep, "/"))
+    before, *after = re.split(r"(?<![^/])\*\*/", pattern, maxsplit=1)
+    if not after:
+        yield from glob.iglob(pattern)
+        return
+    for top in glob.iglob(before or "."):
+        for folder, below, _ in os.walk(top):
+            below[:] = [name for name in below if not name.startswith(".")]
+            yield from _find(os.path.join(glob.escape(folder), *after))
+
+
+def _opener(path: Path) -> Callable:
+    with open(path, "rb") as file:
+        head = file.read(6)
+    if head.startswith(ZSTD):
+        for module in ("compression.zstd", "backports.zstd"):
+            with contextlib.suppress(ImportError):
+                return importlib.import_module(module).open
+        raise BlueberryError(f"{path} is compressed with zstd: unpack it, or pip install backports.zstd.")
+    return next((opener for magic, opener in COMPRESSED.items() if head.startswith(magic)), open)
+
+
+def _fields(path: Path, file: TextIO, field: str) -> Iterator[str]:
+    """The texts of a file of JSON objects, one a line."""
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            try:
+                value = json.loads(line)[field]
+            except (ValueError, LookupError, TypeError):
+                value = 0
+            if not isinstance(value, str | None):
+                raise BlueberryError(
+                    f"{path}, line {number}: expected a JSON object with text in {field!r}, and found {line[:60]!r}. "
+                    "Another field is named by text:GLOB#FIELD."
+                )
+            yield value or ""
+
+
+def _pieces(file: TextIO) -> Iterator[str]:
+    """A file whole, or cut after blank lines, without them near after line ends, else anywhere; nothing is lost."""
+    rest = file.read(4 * PIECE + 1)
+    if len(rest) <= 4 * PIECE:
+        yield rest
+        return
+    while rest:
+        blank = re.compile(r"\n\s*\n").search(rest, PIECE, 2 * PIECE)
+        end = blank.end() if blank else rest.find("\n", PIECE, 2 * PIECE) + 1
+        end = end or (PIECE if len(rest) > 2 * PIECE else len(rest))
+        yield rest[:end]
+        rest = rest[end:] + file.read(end)

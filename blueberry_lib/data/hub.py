@@ -10,7 +10,7 @@
 ``hub:NAME[@REVISION][:CONFIG[:SPLIT[:COLUMN]]]``
     Any dataset with a column of text, or a local folder of files that ``datasets`` reads.
 
-Text is split by document, near-duplicates and all, by ``tokens.split``, which holds it in memory; hence MAX_BLOCKS.
+Text is split by document, near-duplicates and all, by ``tokens.split``, which holds hashes of lines; hence MAX_BLOCKS.
 
 A revision is resolved to a commit at the first contact, then kept for the whole download and in the manifest. A
 prepared corpus stays at its commit: to move to a newer one, delete its folder.
@@ -22,7 +22,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,13 @@ from tqdm import tqdm
 
 from blueberry_lib.config import BlueberryError
 from blueberry_lib.data import tokens
-from blueberry_lib.data.corpora import OFFLINE, Document
+from blueberry_lib.data.corpora import OFFLINE, Document, stamps
 
 CHUNK = 2_048  # ids in an example of the blueberry dataset
 BLOCK = 20_000 * CHUNK  # tokens; corpora are downloaded by 1, 4, 16 … blocks, so that like runs share one
 VALIDATION = 513 * CHUNK  # the least whole chunks that hold the tracks' 1,048,576 + 1
 TEXT_BYTES = 6  # of text for a training token: about 5 with SmolLM2's tokenizer, and 15 % of it are held out
-MAX_BLOCKS = 4  # of text: 983 MB
+MAX_BLOCKS = 16  # of text: 3.9 GB, whose lines take about 64 bytes of memory each
 CHECKPOINT = 2**22  # bytes between two records of how far a download is
 WAITS = (1, 2, 4, 8, 16, 32, 64)  # seconds before each new attempt, counted anew after progress
 
@@ -74,7 +74,6 @@ BUILT_IN = {
         Source("HuggingFaceTB/smollm-corpus", "cosmopedia-v2", share=0.3),
     ),
 }
-CORPORA = (*BUILT_IN, "hub")
 
 
 def sources(spec: str) -> tuple[Source, ...]:
@@ -110,9 +109,7 @@ def identity(spec: str, train_tokens: int) -> list[str]:
     """What the text of a corpus depends on; for a local folder its files too."""
     found = sources(spec)
     files = [path for source in found for path in sorted(Path(source.name).rglob("*")) if path.is_file()]
-    return [repr(found), str(limit(spec, train_tokens))] + [
-        f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files
-    ]
+    return [repr(found), str(limit(spec, train_tokens)), *stamps(files)]
 
 
 @contextlib.contextmanager
@@ -175,19 +172,19 @@ def fetch(spec: str, train_tokens: int, folder: Path) -> dict[str, str]:
     return state["revisions"]
 
 
-def documents(spec: str, folder: Path) -> list[Document]:
+def documents(spec: str, folder: Path) -> Iterator[Document]:
     """The text that ``fetch`` wrote."""
     with open(folder / "examples", encoding="utf-8", newline="\n") as file:
-        return [Document(f"{spec}#{i}", json.loads(line)) for i, line in enumerate(file)]
+        for i, line in enumerate(file):
+            yield Document(f"{spec}#{i}", json.loads(line))
 
 
-def chunks(spec: str, folder: Path) -> dict[str, list[np.ndarray]]:
+def chunks(spec: str, folder: Path) -> dict[str, Iterable[np.ndarray]]:
     """The ids that ``fetch`` wrote, the first VALIDATION of them for validation."""
-    ids = np.fromfile(folder / "examples", dtype="<u2")
-    if len(ids) <= VALIDATION:
-        raise BlueberryError(f"{spec} has {len(ids):,} tokens; more than {VALIDATION:,} were expected.")
-    train = [ids[start : start + BLOCK] for start in range(VALIDATION, len(ids), BLOCK)]
-    return {"train": train, "val": [ids[:VALIDATION]]}
+    if (folder / "examples").stat().st_size <= 2 * VALIDATION:
+        raise BlueberryError(f"{spec} has no more than {VALIDATION:,} tokens, which are held out for validation.")
+    ids = np.memmap(folder / "examples", "<u2", "r")
+    return {"train": (ids[i : i + BLOCK] for i in range(VALIDATION, len(ids), BLOCK)), "val": [ids[:VALIDATION]]}
 
 
 def _resolve(spec: str, source: Source) -> str | None:

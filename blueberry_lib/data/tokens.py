@@ -1,40 +1,60 @@
 """From documents to token ids: the split, the tokenizer, the packing."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import itertools
+import os
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.data.corpora import Document
 
 END_OF_TEXT = "<|endoftext|>"
 VALIDATION_SHARE = 0.15
 TELLING_LINE = 20  # shorter lines ("else:", "return None") say nothing about where a document comes from
+LONG_WORD = 1_024  # characters; where one is longer, words are cut: byte-pair encoding takes too long over them
 
 
-def split(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:
-    """(train, validation), each in the order of a hash of its documents' text.
+def split(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the texts that train and of those that validate, each in the order of a hash of the text.
 
     The hash sends a share of VALIDATION_SHARE to validation. Then the near-duplicates are brought together: as
-    long as a validation document shares more than half of its distinct telling lines with training, it joins
-    training.
+    long as a validation text shares more than half of its distinct telling lines with training, it joins
+    training. Lines that many texts hold, as of a licence or a template, do not count; a text of nothing else trains.
+    Of each text only hashes of it and of its lines are kept. Raises BlueberryError if no text is left on a side.
     """
-    digests = {d: hashlib.blake2b(d.text.encode(), digest_size=16).digest() for d in documents}
-    ordered = sorted(documents, key=lambda d: (digests[d][:8], d.name))
-    held_out = [d for d in ordered if int.from_bytes(digests[d][8:], "big") < VALIDATION_SHARE * 2**64]
-    validation = dict.fromkeys(held_out)
-    lines = {d: telling_lines(d.text) for d in ordered}
-    seen = set().union(*(lines[d] for d in ordered if d not in validation))
-    moved = True
-    while moved:
-        moved = [d for d in validation if len(lines[d] & seen) * 2 > len(lines[d])]
-        for d in moved:
-            del validation[d]
-            seen |= lines[d]
-    return [d for d in ordered if d not in validation], list(validation)
+    digests, lines = [], []
+    for text in texts:
+        digests.append(hashlib.blake2b(text.encode(), digest_size=16).digest())
+        hashed = (hashlib.blake2b(line.encode(), digest_size=8).digest() for line in telling_lines(text))
+        lines.append(np.frombuffer(b"".join(hashed), np.uint64))
+    count = len(digests)
+    if not count:
+        raise BlueberryError("The corpus is empty: nothing but white space in it.")
+    place, draw = np.frombuffer(b"".join(digests), ">u8").reshape(count, 2).T
+    drawn = draw < np.uint64(VALIDATION_SHARE * 2**64)
+    owner = np.repeat(np.arange(count), [len(of_one) for of_one in lines])
+    _, line, held = np.unique(np.concatenate(lines), return_inverse=True, return_counts=True)
+    own = held[line] <= min(64, max(10, count // 10), count // 2)
+    total = np.bincount(owner[own], minlength=count)
+    joins = ~drawn | (total == 0) & (np.bincount(owner, minlength=count) > 0)
+    owner, line, seen = owner[own], line[own], np.zeros(len(held), bool)
+    validation = np.ones(count, bool)
+    while joins.any():
+        validation &= ~joins
+        seen[line[joins[owner]]] = True
+        joins = validation & (np.bincount(owner, seen[line], count) * 2 > total)
+    order = np.argsort(place, kind="stable")
+    sides = order[~validation[order]], order[validation[order]]
+    if not all(map(len, sides)):
+        alike = " that do not share most of their lines" if drawn.any() and not validation.any() else ""
+        raise BlueberryError(
+            f"The corpus has {count} document(s){alike}, too few to hold some out for validation. "
+            "Give more files; a file over 64 KiB is cut into several documents by itself."
+        )
+    return sides
 
 
 def telling_lines(text: str) -> set[str]:
@@ -42,11 +62,14 @@ def telling_lines(text: str) -> set[str]:
     return {line for raw in text.splitlines() if len(line := raw.strip()) >= TELLING_LINE}
 
 
-def train_tokenizer(documents: Sequence[Document], vocab_size: int) -> Tokenizer:
+def train_tokenizer(texts: Collection[str], vocab_size: int) -> Tokenizer:
     """A byte-level BPE (Sennrich et al., 2016; Radford et al., 2019): every text can be encoded, id 0
     ends a document."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if any(len(word) > LONG_WORD for text in texts for word in text.split()):
+        cut = pre_tokenizers.Split(Regex(rf"\S{{{LONG_WORD}}}"), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([cut, tokenizer.pre_tokenizer])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -54,14 +77,14 @@ def train_tokenizer(documents: Sequence[Document], vocab_size: int) -> Tokenizer
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((d.text for d in documents), trainer, length=len(documents))
+    tokenizer.train_from_iterator(iter(texts), trainer, length=len(texts))
     return tokenizer
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """Read a tokenizer.json."""
     try:
-        return Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+        return Tokenizer.from_str(Path(os.path.expanduser(path)).read_text(encoding="utf-8"))
     except OSError:
         raise
     except Exception as error:
@@ -86,8 +109,8 @@ def bytes_per_token(tokenizer: Tokenizer) -> np.ndarray:
     return lengths
 
 
-def pack(documents: Sequence[Document], tokenizer: Tokenizer, batch: int = 256) -> Iterator[np.ndarray]:
-    """One uint16 array a document, closed by the end-of-text token."""
+def pack(texts: Iterable[str], tokenizer: Tokenizer, batch: int = 256) -> Iterator[np.ndarray]:
+    """One uint16 array a text, closed by the end-of-text token."""
     end = tokenizer.token_to_id(END_OF_TEXT)
     if end is None:
         raise BlueberryError(f"The tokenizer has no {END_OF_TEXT} token, which closes each document.")
@@ -95,7 +118,7 @@ def pack(documents: Sequence[Document], tokenizer: Tokenizer, batch: int = 256) 
         raise BlueberryError(
             f"The tokenizer has {tokenizer.get_vocab_size()} entries; shards hold 16-bit ids, so at most 65,536."
         )
-    for start in range(0, len(documents), batch):
-        chunk = [d.text for d in documents[start : start + batch]]
+    remaining = iter(texts)
+    while chunk := list(itertools.islice(remaining, batch)):
         for encoding in tokenizer.encode_batch_fast(chunk, add_special_tokens=False):
             yield np.array([*encoding.ids, end], dtype=np.uint16)

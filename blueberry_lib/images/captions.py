@@ -8,7 +8,6 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.data.corpora import Document
 from blueberry_lib.data.tokens import END_OF_TEXT, train_tokenizer
 
 OPENINGS = (
@@ -63,7 +62,7 @@ def captions(name: str, templates: Sequence[str] = TEMPLATES) -> list[str]:
 def caption_tokenizer(classes: Sequence[str], vocab_size: int) -> Tokenizer:
     """A byte-level BPE trained on the captions that are not held out."""
     texts = [f" {text}" for name in classes for text in captions(name)]
-    return train_tokenizer([Document(str(i), text) for i, text in enumerate(texts)], vocab_size)
+    return train_tokenizer(texts, vocab_size)
 
 
 def prompt(tokenizer: Tokenizer, text: str, seg_start: int) -> list[int]:

@@ -8,7 +8,8 @@ from tokenizers import Tokenizer
 
 from blueberry_lib.config import BlueberryError, TrainConfig
 from blueberry_lib.data.batches import TokenBatches
-from blueberry_lib.data.shards import TokenData, prepare
+from blueberry_lib.data.prepare import prepare
+from blueberry_lib.data.shards import TokenData
 from blueberry_lib.data.tokens import END_OF_TEXT, bytes_per_token, load_tokenizer
 from blueberry_lib.generation import generate
 from blueberry_lib.model import Blueberry

@@ -22,7 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from blueberry_lib.config import TrainConfig
 from blueberry_lib.data.batches import TokenBatches
-from blueberry_lib.data.shards import prepare
+from blueberry_lib.data.prepare import prepare
 from blueberry_lib.hardware import autocast, detect, measured_matmul_rate, synchronize
 from blueberry_lib.model import Blueberry
 from blueberry_lib.optim.hybrid import build_optimizers

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from blueberry_lib.data.batches import TokenBatches
-from blueberry_lib.data.shards import prepare
+from blueberry_lib.data.prepare import prepare
 from blueberry_lib.hardware import detect, keep_freed_memory
 from blueberry_lib.model import Blueberry, attention
 from blueberry_lib.optim.hybrid import build_optimizers

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from blueberry_lib.config import TrainConfig
-from blueberry_lib.data.shards import prepare
+from blueberry_lib.data.prepare import prepare
 from blueberry_lib.model import Blueberry, moe
 from blueberry_lib.speedrun.recipes import get_recipe
 from blueberry_lib.speedrun.run import load_run, run

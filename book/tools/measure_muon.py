@@ -25,7 +25,7 @@ from torch.optim import AdamW, Optimizer
 
 from blueberry_lib.config import BlueberryError, ScheduleConfig, TrainConfig
 from blueberry_lib.data.batches import TokenBatches
-from blueberry_lib.data.shards import prepare
+from blueberry_lib.data.prepare import prepare
 from blueberry_lib.hardware import detect, keep_freed_memory
 from blueberry_lib.model import Blueberry
 from blueberry_lib.optim.hybrid import split_parameters

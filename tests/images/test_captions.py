@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.data.corpora import Document
 from blueberry_lib.data.tokens import train_tokenizer
 from blueberry_lib.images.captions import HELD_OUT, TEMPLATES, Prompts, caption_tokenizer, captions, prompt
 
@@ -40,7 +39,7 @@ def test_a_prompt_is_begin_text_seg_start(tokenizer):
     assert tokenizer.decode(ids[1:-1]) == " a picture of an eight"
     assert prompt(tokenizer, "eight", SEG_START)[1] == ids[-2]
     assert prompt(tokenizer, "", SEG_START) == [0, SEG_START]
-    other = train_tokenizer([Document("one", "text")], 300)
+    other = train_tokenizer(["text"], 300)
     other = type(other).from_str(other.to_str().replace("<|endoftext|>", "<other>"))
     with pytest.raises(BlueberryError, match="no <|endoftext|> token"):
         prompt(other, "eight", SEG_START)
