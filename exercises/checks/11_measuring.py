@@ -1,19 +1,19 @@
 """The checks of chapter 11: interleaved ratios, a clock, Welch's t, how many seeds, what disagrees in a record."""
 
-import math
-import statistics
-from itertools import pairwise
+from types import SimpleNamespace
 
 import torch
 
 from blueberry_checks.engine.examine import Choice, Code, Mistake, Property
 from blueberry_checks.fake_device import FakeDevice
 
+DRIFT, ONCE, INSIDE, QUEUES = (
+    "two-a-machine-that-drifts", "one-what-happens-only-once", "three-evaluation-inside-the-timer",
+    "four-a-device-that-only-queues",
+)  # fmt: skip
+REAL, SEEDS, REFUSED = "is-the-difference-real", "how-many-seeds", "a-record-and-how-it-is-refused"
+
 # --- 11.1
-
-
-def _paired_ratio(a, b, warmup):
-    return statistics.median([y / x for x, y in zip(a, b, strict=True)][warmup:])
 
 
 def _timings(g):
@@ -29,36 +29,7 @@ def _timings(g):
         yield seconds(n, 2.0), seconds(n, 1.6), warmup
 
 
-def _ratios(a, b, warmup):
-    return [y / x for x, y in zip(a, b, strict=True)][warmup:]
-
-
-def _middle(pick):
-    return lambda a, b, warmup: pick(sorted(_ratios(a, b, warmup)))
-
-
-def _with(statistic):
-    """The ratio of one number a list, instead of one number of the ratios."""
-    return lambda a, b, warmup: statistic(b[warmup:]) / statistic(a[warmup:])
-
-
 # --- 11.2
-
-
-def _active_seconds(device, steps, eval_every):
-    device.rehearse()
-    device.synchronize()
-    active, start = 0.0, device.now()
-    for step in range(1, steps + 1):
-        device.step()
-        if step % eval_every == 0 or step == steps:  # wait only where the phase changes
-            device.synchronize()
-            active += device.now() - start
-            if step % eval_every == 0:
-                device.evaluate()
-                device.synchronize()
-            start = device.now()
-    return active
 
 
 def _devices(g):
@@ -70,74 +41,42 @@ def _devices(g):
         yield FakeDevice(costs, 3.25, 17.5), steps, every
 
 
-def _clocked(rehearse="wait", after_step=True, evaluation="wait", whole=False):
-    """The clock with things left out, as learners leave them out."""
-
-    def clock(device, steps, eval_every):
-        begin = device.now()
-        if rehearse:
-            device.rehearse()
-        if rehearse == "wait":
-            device.synchronize()
-        active, first = 0.0, device.now()
-        for step in range(1, steps + 1):
-            start = device.now()
-            device.step()
-            if after_step:
-                device.synchronize()
-            active += device.now() - start
-            if step % eval_every == 0:
-                device.evaluate()
-                if evaluation == "wait":
-                    device.synchronize()
-        device.synchronize()
-        return device.now() - (begin if whole == "all" else first) if whole else active
-
-    return clock
-
-
-def _mean_step(device, steps, eval_every):
-    return _active_seconds(device, steps, eval_every) / steps
-
-
-def _calls(steps, eval_every):
-    def asked(f):
-        device = FakeDevice([1.0, 2.0], 3.0, 4.0)
-        f(device, steps, eval_every)
-        return device.calls
-
-    return asked
-
-
-def _steps_counted(f):
-    made = _calls(7, 3)(f).count("step")
-    return None if made == 7 else f"Asked for 7 steps it called step() {made} times: each call trains the model."
-
-
-def _evaluations_placed(f):
-    made = [call for call in _calls(7, 3)(f) if call != "rehearse"]
-    expected = ["step", "step", "step", "evaluate"] * 2 + ["step"]
-    if made == expected:
-        return None
-    return (
-        f"With 7 steps, and eval_every = 3, evaluations belong after steps 3 and 6; the calls were {', '.join(made)}."
-    )
+def _asked_of(f, steps, eval_every):
+    device = FakeDevice([1.0, 2.0], 3.0, 4.0)
+    f(device, steps, eval_every)
+    return device.calls
 
 
 def _rehearsed_once(f):
-    made = _calls(2, 5)(f)
-    if made.count("rehearse") == 1 and made[0] == "rehearse":
-        return None
-    return f"rehearse() belongs once, before all else; the calls were {', '.join(made)}."
+    made = _asked_of(f, 2, 5)
+    if made.count("rehearse") != 1 or made[0] != "rehearse":
+        return f"rehearse() belongs once, before all else; the calls were {', '.join(made)}."
+
+
+def _steps_counted(f):
+    made = _asked_of(f, 7, 3).count("step")
+    if made != 7:
+        return f"Asked for 7 steps it called step() {made} times: each call trains the model."
+
+
+def _evaluations_placed(f):
+    for steps, after in ((7, "steps 3 and 6"), (6, "steps 3 and 6, which is the last")):
+        made = [call for call in _asked_of(f, steps, 3) if call != "rehearse"]
+        if made != (["step", "step", "step", "evaluate"] * 2 + ["step"])[: steps + 2]:
+            made = ", ".join(made)
+            return f"With {steps} steps, and eval_every = 3, evaluations belong after {after}; the calls were {made}."
+
+
+def _only_its_methods(f):
+    device = FakeDevice([1.0, 2.0], 3.0, 4.0)
+    methods = {name: getattr(device, name) for name in ("now", "step", "evaluate", "rehearse", "synchronize")}
+    try:
+        f(SimpleNamespace(**methods), 3, 2)
+    except AttributeError as error:
+        return f"The device has five methods and no other way in; it reads something else ({error})."
 
 
 # --- 11.3
-
-
-def _welch(a, b):
-    e = [statistics.variance(values) / len(values) for values in (a, b)]
-    t = (statistics.fmean(a) - statistics.fmean(b)) / math.sqrt(sum(e))
-    return t, sum(e) ** 2 / sum(x * x / (len(values) - 1) for x, values in zip(e, (a, b), strict=True))
 
 
 def _two_arms(g):
@@ -151,49 +90,7 @@ def _two_arms(g):
     yield losses(10, 0.0, 2.0), losses(4, 1.0, 0.3)
 
 
-def _welch_with(variance=statistics.variance, divided=True, order=1, df=None, root=True):
-    """Welch's pair with one thing done otherwise."""
-
-    def welch(a, b):
-        e = [variance(values) / (len(values) if divided else 1) for values in (a, b)]
-        spread = sum(e)
-        t = order * (statistics.fmean(a) - statistics.fmean(b)) / (math.sqrt(spread) if root else spread)
-        if df:
-            return t, df(a, b, e)
-        return t, spread**2 / sum(x * x / (len(values) - 1) for x, values in zip(e, (a, b), strict=True))
-
-    return welch
-
-
-def _pooled(a, b):
-    df = len(a) + len(b) - 2
-    variance = (statistics.variance(a) * (len(a) - 1) + statistics.variance(b) * (len(b) - 1)) / df
-    return (statistics.fmean(a) - statistics.fmean(b)) / math.sqrt(variance * (1 / len(a) + 1 / len(b))), df
-
-
-def _df_by_counts(a, b, e):
-    return sum(e) ** 2 / (e[0] ** 2 / len(a) + e[1] ** 2 / len(b))
-
-
-def _df_unsquared(a, b, e):
-    return sum(e) / (e[0] ** 2 / (len(a) - 1) + e[1] ** 2 / (len(b) - 1))
-
-
-def _df_e_unsquared(a, b, e):
-    return sum(e) ** 2 / (e[0] / (len(a) - 1) + e[1] / (len(b) - 1))
-
-
-def _df_squares_added(a, b, e):
-    return (e[0] ** 2 + e[1] ** 2) / (e[0] ** 2 / (len(a) - 1) + e[1] ** 2 / (len(b) - 1))
-
-
 # --- 11.4
-
-_z = statistics.NormalDist().inv_cdf
-
-
-def _seeds_needed(effect, spread, alpha=0.01, power=0.9):
-    return max(2, math.ceil(2 * ((_z(1 - alpha) + _z(power)) * spread / effect) ** 2))
 
 
 def _plans(g):
@@ -206,46 +103,17 @@ def _plans(g):
     yield 0.4, 0.9, 0.2, 0.6
 
 
-def _plan_with(
-    two=2, level=lambda alpha: _z(1 - alpha), reach=lambda power: _z(power), square=2, up=math.ceil, least=2, over=False
-):
-    """The count of seeds with one thing done otherwise."""
-
-    def seeds(effect, spread, alpha=0.01, power=0.9):
-        ratio = effect / spread if over else spread / effect
-        return max(least, up(two * ((level(alpha) + reach(power)) * ratio) ** square))
-
-    return seeds
-
-
 def _an_int(f):
     got = f(0.02, 0.01)
     return None if type(got) is int else f"A count of runs is an int; it returned {type(got).__name__} {got!r}."
 
 
 def _defaults(f):
-    if f(0.013, 0.01) == _seeds_needed(0.013, 0.01):
-        return None
-    return "Without alpha and power it should count for a level of 0.01 and a power of 0.9."
+    if f(0.013, 0.01) != f(0.013, 0.01, 0.01, 0.9):
+        return "Without alpha and power it should count for a level of 0.01 and a power of 0.9."
 
 
 # --- 11.5
-
-
-def _disagreements(record, tolerance=1e-3, slack=1.2):
-    found = set()
-    follows = record["tokens"] / record["active_seconds"]
-    if abs(record["tokens_per_second"] / follows - 1) > tolerance:
-        found.add("rate")
-    if record["flops"] > slack * record["peak_flops"] * record["active_seconds"]:
-        found.add("peak")
-    for (tokens, seconds, _), (later_tokens, later_seconds, _) in pairwise(record["curve"]):
-        if later_tokens < tokens or later_seconds < seconds:
-            found.add("order")
-    tokens, _, loss = record["curve"][-1]
-    if tokens != record["tokens"] or loss != record["val_loss"]:
-        found.add("end")
-    return found
 
 
 def _record(**changes):
@@ -277,10 +145,12 @@ def _records(g):
         {"tokens_per_second": 500.0004},
         {"tokens_per_second": 500.3},
         {"tokens_per_second": 499.7},
+        {"tokens_per_second": 499.5002},
         {"tokens_per_second": 501.0},
         {"tokens_per_second": 499.0},
         {"active_seconds": 6.0},
         {"active_seconds": 6.0, "tokens_per_second": 4000 / 6},
+        {"flops": 2.0e12},
         {"flops": 3.5e12},
         {"flops": 4.0e12},
         {"peak_flops": 3.0e11},
@@ -296,663 +166,417 @@ def _records(g):
         {"val_loss": 3.4999},
         {"val_loss": 3.4},
         {"tokens": 4100, "tokens_per_second": 512.5},
+        {"tokens": 4100, "tokens_per_second": 512.5, "val_loss": 3.4},
         {"val_loss": 4.0, "tokens_per_second": 400.0, "flops": 9e12, "curve": _curve((0, (2500, 2.0, 5.0)))},
     ]
     for change in changes:
         yield (_record(**change),)
 
 
-def _seen(**other):
-    """The validator with some of its rules changed: a name and what decides it."""
-
-    def disagreements(record):
-        found = _disagreements(record)
-        for name, rule in other.items():
-            found = found - {name} | ({name} if rule(record) else set())
-        return found
-
-    return disagreements
-
-
-def _rate(record):
-    return record["tokens_per_second"] / (record["tokens"] / record["active_seconds"])
-
-
-def _falls(*columns, equal=False, ends=False, rises=False):
-    def rule(record):
-        curve = record["curve"]
-        pairs = [(curve[0], curve[-1])] if ends else list(pairwise(curve))
-        fell = any(y[i] <= x[i] if equal else y[i] < x[i] for x, y in pairs for i in columns)
-        return fell or (rises and any(y[2] > x[2] for x, y in pairs))
-
-    return rule
-
-
-def _first_only(record):
-    found = _disagreements(record)
-    return next(({name} for name in ("rate", "peak", "order", "end") if name in found), set())
-
-
-def _record_untouched(f):
-    record = _record()
-    f(record)
-    return (
-        None if record == _record() else "It changes the record that it was given. Whoever called it still needs that."
-    )
-
-
 EXERCISES = {
     "11.1": Code(
-        reference=_paired_ratio,
         example=([9.0, 2.0, 2.0, 2.0, 4.0], [3.0, 1.0, 1.2, 9.0, 2.0], 1),
         cases=_timings,
-        mistakes=[
-            Mistake(
-                "a over b",
-                "Your ratios are a / b. The question is how long B takes for each second of A.",
-                section="two-a-machine-that-drifts",
-                wrong=lambda a, b, warmup: _paired_ratio(b, a, warmup),
-            ),
-            Mistake(
-                "ratio of medians",
-                "You take the median of each list first. Then the two may come from different moments, and what was "
-                "gained by timing in pairs is lost.",
-                section="two-a-machine-that-drifts",
-                wrong=_with(statistics.median),
-            ),
-            Mistake(
-                "ratio of means",
-                "You divide a mean (or a sum) by another: one long interruption moves it as far as it likes, and the "
-                "pairs are lost.",
-                section="two-a-machine-that-drifts",
-                wrong=_with(statistics.fmean),
-            ),
-            Mistake(
-                "mean of ratios",
-                "You take the mean of the ratios; one spoiled pair moves a mean as far as it likes.",
-                section="two-a-machine-that-drifts",
-                wrong=lambda a, b, warmup: statistics.fmean(_ratios(a, b, warmup)),
-            ),
-            Mistake(
-                "warm-up counted",
-                "The first pairs are still in. How many to leave out is the third argument.",
-                section="one-what-happens-only-once",
-                wrong=lambda a, b, warmup: _paired_ratio(a, b, 0),
-            ),
-            Mistake(
-                "warm-up after sorting",
-                "You leave out the smallest ratios, not the first ones: is it sorted too early?",
-                wrong=lambda a, b, warmup: statistics.median(sorted(_ratios(a, b, 0))[warmup:]),
-            ),
-            Mistake(
-                "warm-up at the end",
-                "You leave out the last pairs; the slow ones are the first.",
-                wrong=lambda a, b, warmup: statistics.median(_ratios(a, b, 0)[: len(a) - warmup]),
-            ),
-            Mistake(
-                "warm-up of one",
-                "You always leave out one pair, whatever warmup says.",
-                wrong=lambda a, b, warmup: statistics.median(_ratios(a, b, 1)),
-            ),
-            Mistake(
-                "one list alone",
-                "The two lists no longer belong together: is the warm-up left out of only one of them?",
-                wrong=lambda a, b, warmup: statistics.median([y / x for x, y in zip(a, b[warmup:], strict=False)]),
-            ),
-            Mistake(
-                "one list alone",
-                "The two lists no longer belong together: is the warm-up left out of only one of them?",
-                wrong=lambda a, b, warmup: statistics.median([y / x for x, y in zip(a[warmup:], b, strict=False)]),
-            ),
-            Mistake(
-                "lists sorted",
-                "You sort the two lists, and with that pair the fastest A with the fastest B.",
-                wrong=lambda a, b, warmup: _paired_ratio(sorted(a[warmup:]), sorted(b[warmup:]), 0),
-            ),
-            Mistake(
-                "lower middle",
-                "Of an even number of ratios you return the lower of the two in the middle, as torch.median does.",
-                wrong=_middle(lambda ratios: ratios[(len(ratios) - 1) // 2]),
-            ),
-            Mistake(
-                "upper middle",
-                "Of an even number of ratios you return the upper of the two in the middle.",
-                wrong=_middle(lambda ratios: ratios[len(ratios) // 2]),
-            ),
-            Mistake(
-                "best ratio",
-                "That is the smallest ratio. It is the luckiest pair, not the typical one.",
-                wrong=_middle(lambda ratios: ratios[0]),
-            ),
-            Mistake(
-                "not sorted",
-                "You take what stands in the middle of the list as it was measured; a median needs it sorted.",
-                wrong=lambda a, b, warmup: (r := _ratios(a, b, warmup)) and (r[len(r) // 2] + r[(len(r) - 1) // 2]) / 2,
-            ),
-            Mistake(
-                "not sorted",
-                "You take what stands in the middle of the list as it was measured; a median needs it sorted.",
-                wrong=lambda a, b, warmup: (r := _ratios(a, b, warmup))[len(r) // 2],
-            ),
-            Mistake(
-                "differences",
-                "You subtract. A ratio says how much faster on any machine, a difference only on this one.",
-                wrong=lambda a, b, warmup: statistics.median(
-                    [y - x for x, y in zip(a[warmup:], b[warmup:], strict=True)]
-                ),
-            ),
-        ],
+        section=DRIFT,
+        edits="""
+            a over b:
+            y / x ~> x / y
+            Your ratios are a / b. The question is how long B takes for each second of A.
+
+            ratio of medians:
+            sorted(y / x for x, y in pairs) ~> sorted(y for x, y in pairs) && half = ~> a = sorted(x for x, y in pairs); half = && half]) / 2 ~> half]) / (a[half] + a[-1 - half])
+            You take the median of each list first. Then the two may come from different moments, and what was
+            gained by timing in pairs is lost.
+
+            ratio of means:
+            (ratios[half] + ratios[-1 - half]) / 2 ~> sum(b[warmup:]) / sum(a[warmup:])
+            You divide a mean (or a sum) by another: one long interruption moves it as far as it likes, and the
+            pairs are lost.
+
+            mean of ratios:
+            (ratios[half] + ratios[-1 - half]) / 2 ~> sum(ratios) / len(ratios)
+            You take the mean of the ratios; one spoiled pair moves a mean as far as it likes.
+
+            warm-up counted [one-what-happens-only-once]:
+            [warmup:] ~>
+            The first pairs are still in. How many to leave out is the third argument.
+
+            warm-up after sorting [one-what-happens-only-once]:
+            [warmup:] ~> && for x, y in pairs) ~> for x, y in pairs)[warmup:]
+            You leave out the smallest ratios, not the first ones: is it sorted too early?
+
+            warm-up at the end [one-what-happens-only-once]:
+            [warmup:] ~> [: len(a) - warmup]
+            You leave out the last pairs; the slow ones are the first.
+
+            warm-up of one [one-what-happens-only-once]:
+            [warmup:] ~> [1:]
+            [warmup:] ~> [1:] && (ratios[half] + ratios[-1 - half]) / 2 ~> __import__("statistics").median(ratios)
+            You always leave out one pair, whatever warmup says.
+
+            one list alone [one-what-happens-only-once]:
+            zip(a, b))[warmup:] ~> zip(a, b[warmup:]))
+            zip(a, b))[warmup:] ~> zip(a[warmup:], b))
+            The two lists no longer belong together: is the warm-up left out of only one of them?
+
+            lists sorted:
+            zip(a, b))[warmup:] ~> zip(sorted(a[warmup:]), sorted(b[warmup:])))
+            You sort the two lists, and with that pair the fastest A with the fastest B.
+
+            lower middle:
+            (ratios[half] + ratios[-1 - half]) / 2 ~> ratios[-1 - half]
+            Of an even number of ratios you return the lower of the two in the middle, as torch.median does.
+
+            upper middle:
+            (ratios[half] + ratios[-1 - half]) / 2 ~> ratios[half]
+            Of an even number of ratios you return the upper of the two in the middle.
+
+            best ratio:
+            (ratios[half] + ratios[-1 - half]) / 2 ~> ratios[0]
+            That is the smallest ratio. It is the luckiest pair, not the typical one.
+
+            not sorted:
+            sorted(y / x for x, y in pairs) ~> [y / x for x, y in pairs]
+            sorted(y / x for x, y in pairs) ~> [y / x for x, y in pairs] && (ratios[half] + ratios[-1 - half]) / 2 ~> ratios[half]
+            You take what stands in the middle of the list as it was measured; a median needs it sorted.
+
+            differences:
+            y / x ~> y - x
+            You subtract. A ratio says how much faster on any machine, a difference only on this one.
+        """,
     ),
     "11.2": Code(
-        reference=_active_seconds,
         example=(FakeDevice([2.0, 2.0, 3.0, 2.0, 1.0], 5.0, 30.0), 5, 2),
         cases=_devices,
-        mistakes=[
-            Mistake(
-                "never waited",
-                "It comes out as zero: nobody waits for the queued work before reading the time after a step.",
-                section="four-a-device-that-only-queues",
-                wrong=_clocked(after_step=False),
-            ),
-            Mistake(
-                "never waited",
-                "Nearly nothing comes out: nobody waits for the queued work before reading the time after a step.",
-                section="four-a-device-that-only-queues",
-                wrong=_clocked(after_step=False, evaluation="", rehearse="queued"),
-            ),
-            Mistake(
-                "evaluation counted",
-                "The evaluations are in it: what you return is all the time from the first step to the end.",
-                section="three-evaluation-inside-the-timer",
-                wrong=_clocked(whole="run"),
-            ),
-            Mistake(
-                "everything counted",
-                "Rehearsal, steps and evaluations are all in it.",
-                section="three-evaluation-inside-the-timer",
-                wrong=_clocked(whole="all"),
-            ),
-            Mistake(
-                "evaluation not awaited",
-                "An evaluation is queued and nobody waits for it; the next step does, and is charged for it.",
-                section="four-a-device-that-only-queues",
-                wrong=_clocked(evaluation=""),
-            ),
-            Mistake(
-                "rehearsal not awaited",
-                "The rehearsal's work is still queued when the clock starts, and the first step is charged for it.",
-                section="four-a-device-that-only-queues",
-                wrong=_clocked(rehearse="queued"),
-            ),
-            Mistake(
-                "nothing awaited but steps",
-                "For rehearsal and evaluations nobody waits; the next step does, and is charged for them.",
-                section="four-a-device-that-only-queues",
-                wrong=_clocked(rehearse="queued", evaluation=""),
-            ),
-            Mistake(
-                "not rehearsed",
-                "The first step compiles inside your clock. What is that method for that does it beforehand?",
-                section="one-what-happens-only-once",
-                wrong=_clocked(rehearse=""),
-            ),
-            Mistake(
-                "rehearsal counted",
-                "The rehearsal is in it: the clock starts too early.",
-                section="one-what-happens-only-once",
-                wrong=lambda device, steps, eval_every: (
-                    _active_seconds(device, steps, eval_every) + device.compiling + device.costs[0] + device.evaluation
-                ),
-            ),
-            Mistake(
-                "first step left out",
-                "The first step's time is missing: was it taken as the warm-up? It trains the model, and counts.",
-                section="one-what-happens-only-once",
-                wrong=lambda device, steps, eval_every: _active_seconds(device, steps, eval_every) - device.costs[0],
-            ),
-            Mistake(
-                "a step",
-                "That is the time of a step on average; asked for is that of all steps together.",
-                wrong=_mean_step,
-            ),
-            Mistake(
-                "steps after evaluations lost",
-                "Steps after the last evaluation are missing: is their time added only when an evaluation comes?",
-                wrong=lambda device, steps, eval_every: _active_seconds(
-                    device, steps // eval_every * eval_every, eval_every
-                ),
-            ),
-            Mistake(
-                "one round",
-                "It counts as if only the steps before an evaluation took time: only the last step before each reading "
-                "is in it.",
-                wrong=lambda device, steps, eval_every: sum(
-                    device.costs[i % len(device.costs)] for i in range(eval_every - 1, steps, eval_every)
-                ),
-            ),
-        ],
+        section=QUEUES,
+        edits="""
+            never waited:
+            active += device.now() - start ~> pass && device.step() ~> device.step(); active += device.now() - start
+            It comes out as zero: nobody waits for the queued work before reading the time after a step.
+
+            compiled, never waited:
+            rehearse() ~> now() && active += device.now() - start ~> pass && device.step() ~> device.step(); active += device.now() - start
+            Only the compiling comes out: nothing was rehearsed, and nobody waits for the queued work before reading the time.
+
+            evaluation counted [three-evaluation-inside-the-timer]:
+            active = 0.0 ~> begin = device.now() && active += ~> active = && return active ~> return device.now() - begin
+            The evaluations are in it: what you return is all the time from the first step to the end.
+
+            everything counted [three-evaluation-inside-the-timer]:
+            device.rehearse() ~> begin = device.now(); device.rehearse() && active += ~> active = && return active ~> return device.now() - begin
+            Rehearsal, steps and evaluations are all in it.
+
+            evaluation not awaited:
+            device.evaluate() ~> device.evaluate(); continue
+            An evaluation is queued and nobody waits for it; the next step does, and is charged for it.
+
+            rehearsal not awaited:
+            device.rehearse() ~> pass && active = 0.0 ~> active = 0.0; device.rehearse()
+            The rehearsal's work is still queued when the clock starts, and the first step is charged for it.
+
+            nothing awaited but steps:
+            device.rehearse() ~> pass && active = 0.0 ~> active = 0.0; device.rehearse() && device.evaluate() ~> device.evaluate(); continue
+            For rehearsal and evaluations nobody waits; the next step does, and is charged for them.
+
+            not rehearsed [one-what-happens-only-once]:
+            device.rehearse() ~> pass
+            The first step compiles inside your clock. What is that method for that does it beforehand?
+
+            rehearsal counted [one-what-happens-only-once]:
+            device.rehearse() ~> begin = device.now(); device.rehearse() && active = 0.0 ~> active = device.now() - begin
+            The rehearsal is in it: the clock starts too early.
+
+            first step left out [one-what-happens-only-once]:
+            active += device.now() - start ~> active += (device.now() - start) * (step > 1)
+            The first step's time is missing: was it taken as the warm-up? It trains the model, and counts.
+
+            a step:
+            return active ~> return active / steps
+            That is the time of a step on average; asked for is that of all steps together.
+
+            steps after evaluations lost:
+            range(1, steps + 1) ~> range(1, steps // eval_every * eval_every + 1)
+            Steps after the last evaluation are missing: is their time added only when an evaluation comes?
+
+            one round:
+            active += device.now() - start ~> active += (device.now() - start) * (step % eval_every == 0)
+            It counts as if only the steps before an evaluation took time: only the last step before each reading is in it.
+        """,
         properties=[
-            Property("rehearsed once", _rehearsed_once, section="one-what-happens-only-once"),
-            Property("steps", _steps_counted, section="one-what-happens-only-once"),
-            Property("evaluations", _evaluations_placed, section="three-evaluation-inside-the-timer"),
+            Property("rehearsed once", _rehearsed_once, ONCE),
+            Property("steps", _steps_counted, ONCE),
+            Property("evaluations", _evaluations_placed, INSIDE),
+            Property("insides", _only_its_methods, QUEUES),
         ],
     ),
     "11.3": Code(
-        reference=_welch,
         example=([4.0, 4.2, 4.4], [3.9, 4.1]),
         cases=_two_arms,
         tolerance=1e-3,  # float32 is enough
-        not_allowed=("ttest_ind", "ttest_ind_from_stats", "axis_nan_policy_wrapper"),
-        mistakes=[
-            Mistake(
-                "divided by n",
-                "Your variances divide by n. Around its own mean a sample lies closer than around the true one; n − 1 "
-                "makes up for that.",
-                section="how-much-is-noise",
-                wrong=_welch_with(variance=statistics.pvariance),
-            ),
-            Mistake(
-                "pooled",
-                "You pool the two variances into one. That is Student's test, for arms known to be equally noisy.",
-                section="is-the-difference-real",
-                wrong=_pooled,
-            ),
-            Mistake(
-                "pooled degrees",
-                "t is right; n_a + n_b − 2 are the degrees of freedom of Student's test, not of Welch's.",
-                section="is-the-difference-real",
-                wrong=_welch_with(df=lambda a, b, e: len(a) + len(b) - 2),
-            ),
-            Mistake(
-                "smaller degrees",
-                "t is right; the smaller n − 1 is a cautious bound for the degrees of freedom, not Welch's value.",
-                section="is-the-difference-real",
-                wrong=_welch_with(df=lambda a, b, e: min(len(a), len(b)) - 1),
-            ),
-            Mistake(
-                "reversed",
-                "The sign is turned round: it is the mean of a less that of b.",
-                section="is-the-difference-real",
-                wrong=_welch_with(order=-1),
-            ),
-            Mistake(
-                "spread of single runs",
-                "You divide by the spread of single runs. What counts is how far means stray: variance over n.",
-                section="is-the-difference-real",
-                wrong=_welch_with(divided=False),
-            ),
-            Mistake(
-                "deviations for variances",
-                "Where a variance belongs, you have a standard deviation.",
-                section="is-the-difference-real",
-                wrong=_welch_with(variance=statistics.stdev),
-            ),
-            Mistake(
-                "errors added",
-                "You add the two standard errors; what adds up is their squares.",
-                section="is-the-difference-real",
-                wrong=lambda a, b: (
-                    (statistics.fmean(a) - statistics.fmean(b))
-                    / sum(statistics.stdev(values) / math.sqrt(len(values)) for values in (a, b)),
-                    _welch(a, b)[1],
-                ),
-            ),
-            Mistake(
-                "no root",
-                "You divide by the square of the standard error: a root is missing.",
-                section="is-the-difference-real",
-                wrong=_welch_with(root=False),
-            ),
-            Mistake(
-                "degrees by n",
-                "t is right; in the degrees of freedom you divide by n where n − 1 belongs.",
-                section="is-the-difference-real",
-                wrong=_welch_with(df=_df_by_counts),
-            ),
-            Mistake(
-                "degrees unsquared",
-                "t is right; the numerator of df is the square of the sum.",
-                section="is-the-difference-real",
-                wrong=_welch_with(df=_df_unsquared),
-            ),
-            Mistake(
-                "errors unsquared",
-                "t is right; below the line of df each e² is squared.",
-                section="is-the-difference-real",
-                wrong=_welch_with(df=_df_e_unsquared),
-            ),
-            Mistake(
-                "squares added",
-                "t is right; the numerator of df is the square of the sum, not the sum of the squares.",
-                section="is-the-difference-real",
-                wrong=_welch_with(df=_df_squares_added),
-            ),
-            Mistake(
-                "rounded",
-                "t is right; the degrees of freedom of Welch's test are not a whole number, and stay as they are.",
-                section="is-the-difference-real",
-                wrong=lambda a, b: (_welch(a, b)[0], round(_welch(a, b)[1])),
-            ),
-            Mistake(
-                "rounded",
-                "t is right; the degrees of freedom of Welch's test are not a whole number, and stay as they are.",
-                section="is-the-difference-real",
-                wrong=lambda a, b: (_welch(a, b)[0], math.floor(_welch(a, b)[1])),
-            ),
-            Mistake("pair reversed", "t comes first, then df.", wrong=lambda a, b: _welch(a, b)[::-1]),
-            Mistake(
-                "unsigned",
-                "Your t is never negative; its sign says which arm is lower.",
-                section="is-the-difference-real",
-                wrong=lambda a, b: (abs(_welch(a, b)[0]), _welch(a, b)[1]),
-            ),
-        ],
+        not_allowed=("ttest_ind", "ttest_ind_from_stats"),
+        section=REAL,
+        edits="""
+            divided by n [how-much-is-noise]:
+            / freedom_a / len(a) ~> / len(a) / len(a) && / freedom_b / len(b) ~> / len(b) / len(b)
+            len(a) - 1, len(b) - 1 ~> len(a), len(b)
+            Your variances divide by n. Around its own mean a sample lies closer than around the true one; n − 1
+            makes up for that.
+
+            pooled:
+            (e_a + e_b) ** 0.5 ~> ((e_a * len(a) * freedom_a + e_b * len(b) * freedom_b) / (freedom_a + freedom_b) * (1 / len(a) + 1 / len(b))) ** 0.5 && (e_a + e_b) ** 2 / (e_a**2 / freedom_a + e_b**2 / freedom_b) ~> freedom_a + freedom_b
+            You pool the two variances into one. That is Student's test, for arms known to be equally noisy.
+
+            pooled degrees:
+            (e_a + e_b) ** 2 / (e_a**2 / freedom_a + e_b**2 / freedom_b) ~> freedom_a + freedom_b
+            t is right; n_a + n_b − 2 are the degrees of freedom of Student's test, not of Welch's.
+
+            smaller degrees:
+            (e_a + e_b) ** 2 / (e_a**2 / freedom_a + e_b**2 / freedom_b) ~> min(freedom_a, freedom_b)
+            t is right; the smaller n − 1 is a cautious bound for the degrees of freedom, not Welch's value.
+
+            reversed:
+            mean_a - mean_b ~> mean_b - mean_a
+            The sign is turned round: it is the mean of a less that of b.
+
+            spread of single runs:
+            freedom_a / len(a) ~> freedom_a && freedom_b / len(b) ~> freedom_b
+            You divide by the spread of single runs. What counts is the standard error of a mean: variance over n.
+
+            deviations for variances:
+            e_a = ~> e_a = len(a) ** -0.5 * ( && freedom_a / len(a) ~> freedom_a / len(a)) ** 0.5 && e_b = ~> e_b = len(b) ** -0.5 * ( && freedom_b / len(b) ~> freedom_b / len(b)) ** 0.5
+            Where a variance belongs, you have a standard deviation.
+
+            errors added:
+            (e_a + e_b) ** 0.5 ~> (e_a**0.5 + e_b**0.5)
+            You add the two standard errors; what adds up is their squares.
+
+            no root:
+            (e_a + e_b) ** 0.5 ~> (e_a + e_b)
+            You divide by the square of the standard error: a root is missing.
+
+            degrees by n:
+            / freedom_a + ~> / len(a) + && / freedom_b) ~> / len(b))
+            t is right; in the degrees of freedom you divide by n where n − 1 belongs.
+
+            degrees unsquared:
+            (e_a + e_b) ** 2 ~> (e_a + e_b)
+            t is right; the numerator of df is the square of the sum.
+
+            errors unsquared:
+            e_a**2 ~> e_a && e_b**2 ~> e_b
+            t is right; below the line of df each e² is squared.
+
+            squares added:
+            (e_a + e_b) ** 2 ~> (e_a**2 + e_b**2)
+            t is right; the numerator of df is the square of the sum, not the sum of the squares.
+
+            rounded:
+            freedom_b) ~> freedom_b) // 1
+            return t, ~> return t, round( && freedom_b) ~> freedom_b))
+            t is right; the degrees of freedom of Welch's test are not a whole number, and stay as they are.
+
+            unsigned:
+            (mean_a - mean_b) ~> abs(mean_a - mean_b)
+            Your t is never negative; its sign says which arm is lower.
+        """,
     ),
     "11.4": Code(
-        reference=_seeds_needed,
         example=(0.02, 0.01, 0.01, 0.9),
         cases=_plans,
-        mistakes=[
-            Mistake(
-                "two-sided",
-                "You take z at 1 − alpha / 2: that is the two-sided test. Only a lower loss counts here.",
-                section="how-many-seeds",
-                wrong=_plan_with(level=lambda alpha: _z(1 - alpha / 2)),
-            ),
-            Mistake(
-                "one noisy arm",
-                "The factor 2 is missing: both arms are noisy, and the variance of a difference is the sum of two.",
-                section="how-many-seeds",
-                wrong=_plan_with(two=1),
-            ),
-            Mistake(
-                "both arms together",
-                "You count the runs of both arms together; runs an arm are asked for.",
-                section="how-many-seeds",
-                wrong=lambda *plan: 2 * _seeds_needed(*plan),
-            ),
-            Mistake(
-                "two squared",
-                "Your n is twice as large before rounding: does the 2 stand inside the square?",
-                section="how-many-seeds",
-                wrong=_plan_with(two=4),
-            ),
-            Mistake(
-                "not squared",
-                "The square is missing: half the effect takes four times the seeds, not twice.",
-                section="how-many-seeds",
-                wrong=_plan_with(square=1),
-            ),
-            Mistake(
-                "upside down",
-                "Spread and effect are exchanged: a smaller effect must take more seeds.",
-                section="how-many-seeds",
-                wrong=_plan_with(over=True),
-            ),
-            Mistake(
-                "rounded down",
-                "You round down; then the power falls short of what was asked.",
-                section="how-many-seeds",
-                wrong=_plan_with(up=math.floor),
-            ),
-            Mistake(
-                "to the nearest",
-                "You round to the nearest count; then the power may fall short of what was asked.",
-                section="how-many-seeds",
-                wrong=_plan_with(up=round),
-            ),
-            Mistake(
-                "one run",
-                "Where the effect is large you return 1; one run an arm has no spread to test with.",
-                section="how-many-seeds",
-                wrong=_plan_with(least=1),
-            ),
-            Mistake(
-                "never less than 3",
-                "You never return less than 3; the least is 2.",
-                section="how-many-seeds",
-                wrong=_plan_with(least=3),
-            ),
-            Mistake(
-                "level's sign",
-                "z(alpha) is negative; the threshold is z(1 − alpha).",
-                section="how-many-seeds",
-                wrong=_plan_with(level=_z),
-            ),
-            Mistake(
-                "power's sign",
-                "z(1 − power) is negative; it takes z(power).",
-                section="how-many-seeds",
-                wrong=_plan_with(reach=lambda power: _z(1 - power)),
-            ),
-            Mistake(
-                "no power",
-                "Power is left out: with so many seeds the difference would be shown in one try of two.",
-                section="how-many-seeds",
-                wrong=_plan_with(reach=lambda power: 0.0),
-            ),
-            Mistake(
-                "fixed level",
-                "The level stands fixed in your formula: alpha is not used.",
-                section="how-many-seeds",
-                wrong=_plan_with(level=lambda alpha: _z(0.99)),
-            ),
-            Mistake(
-                "fixed power",
-                "The power stands fixed in your formula: the argument is not used.",
-                section="how-many-seeds",
-                wrong=_plan_with(reach=lambda power: _z(0.9)),
-            ),
-            Mistake(
-                "both fixed",
-                "Level and power stand fixed in your formula: the arguments are not used.",
-                section="how-many-seeds",
-                wrong=_plan_with(level=lambda alpha: _z(0.99), reach=lambda power: _z(0.9)),
-            ),
-            Mistake(
-                "added too late",
-                "You square the two z's one by one; the square is of their sum.",
-                section="how-many-seeds",
-                wrong=lambda effect, spread, alpha=0.01, power=0.9: max(
-                    2, math.ceil(2 * (_z(1 - alpha) ** 2 + _z(power) ** 2) * (spread / effect) ** 2)
-                ),
-            ),
-            Mistake(
-                "z not squared",
-                "The square takes in the z's too, not only the ratio of spread and effect.",
-                section="how-many-seeds",
-                wrong=lambda effect, spread, alpha=0.01, power=0.9: max(
-                    2, math.ceil(2 * (_z(1 - alpha) + _z(power)) * (spread / effect) ** 2)
-                ),
-            ),
-            Mistake(
-                "ratio not squared",
-                "The square takes in the ratio of spread and effect too, not only the z's.",
-                section="how-many-seeds",
-                wrong=lambda effect, spread, alpha=0.01, power=0.9: max(
-                    2, math.ceil(2 * (_z(1 - alpha) + _z(power)) ** 2 * spread / effect)
-                ),
-            ),
-        ],
-        properties=[
-            Property("an int", _an_int, section="how-many-seeds"),
-            Property("defaults", _defaults, section="how-many-seeds"),
-        ],
+        section=SEEDS,
+        edits="""
+            two-sided:
+            1 - alpha, ~> 1 - alpha / 2,
+            You take z at 1 − alpha / 2: that is the two-sided test. Only a lower loss counts here.
+
+            one noisy arm:
+            2 * (room ~> (room
+            The factor 2 is missing: both arms are noisy, and the variance of a difference is the sum of two.
+
+            both arms together:
+            return ~> return 2 *
+            You count the runs of both arms together; runs an arm are asked for.
+
+            two squared:
+            2 * (room ~> 4 * (room
+            Your n is twice as large before rounding: does the 2 stand inside the square?
+
+            not squared:
+            ) ** 2) ~> ))
+            The square is missing: half the effect takes four times the seeds, not twice.
+
+            upside down:
+            spread / effect ~> effect / spread
+            Spread and effect are exchanged: a smaller effect must take more seeds.
+
+            rounded down:
+            math.ceil ~> math.floor
+            You round down; then the power falls short of what was asked.
+
+            to the nearest:
+            math.ceil ~> round
+            You round to the nearest count; then the power may fall short of what was asked.
+
+            one run:
+            max(2 ~> max(1
+            Where the effect is large you return 1; one run an arm has no spread to test with.
+
+            never less than 3:
+            max(2 ~> max(3
+            You never return less than 3; the least is 2.
+
+            level's sign:
+            [1 - alpha ~> [alpha
+            , power] ~> , 1 - power]
+            One of the two z's has the wrong sign: z(alpha) and z(1 − power) are negative; it takes z(1 − alpha) and z(power).
+
+            no power:
+            , power] ~> , 0.5]
+            Power is left out: with so many seeds the difference would be shown in one try of two.
+
+            fixed level:
+            [1 - alpha ~> [0.99
+            The level stands fixed in your formula: alpha is not used.
+
+            fixed power:
+            , power] ~> , 0.9]
+            The power stands fixed in your formula: the argument is not used.
+
+            both fixed:
+            [1 - alpha, power] ~> [0.99, 0.9]
+            Level and power stand fixed in your formula: the arguments are not used.
+
+            added too late:
+            .sum()) ~> .square().sum()) ** 0.5
+            You square the two z's one by one; the square is of their sum.
+
+            z not squared:
+            (room * spread / effect) ** 2 ~> room * (spread / effect) ** 2
+            The square takes in the z's too, not only the ratio of spread and effect.
+
+            ratio not squared:
+            (room * spread / effect) ** 2 ~> room**2 * spread / effect
+            The square takes in the ratio of spread and effect too, not only the z's.
+        """,
+        properties=[Property("an int", _an_int, SEEDS), Property("defaults", _defaults, SEEDS)],
     ),
     "11.5": Code(
-        reference=_disagreements,
         example=(EXAMPLE_RECORD,),
         cases=_records,
+        section=REFUSED,
+        edits="""
+            rate to the digit:
+            > 0.001 * rate ~> > 0
+            You ask for an exact rate; a difference of 0.1 % is rounding, and allowed.
+
+            rate one way:
+            abs(record["tokens_per_second"] - rate) ~> record["tokens_per_second"] - rate
+            Only a rate that is too high is noticed. One that is too low disagrees as well.
+
+            rate one way:
+            abs(record["tokens_per_second"] - rate) ~> rate - record["tokens_per_second"]
+            Only a rate that is too low is noticed. One that is too high disagrees as well.
+
+            absolute tolerance:
+            0.001 * rate ~> 0.001
+            Your tolerance on the rate is in tokens per second; 0.1 % is a share.
+
+            share of the other:
+            0.001 * rate ~> 0.001 * record["tokens_per_second"]
+            0.1 % of which figure? You take it of the stated rate; it is the recomputed one that counts.
+
+            one per cent:
+            0.001 ~> 0.01
+            Your tolerance on the rate is wider than 0.1 %, which is 0.001.
+
+            no slack:
+            1.2 * ~>
+            The rule on the peak leaves a slack of 1.2; you refuse whatever is above the peak itself.
+
+            FLOPs for a rate:
+            ["flops"] / record["active_seconds"] ~> ["flops"]
+            You compare all FLOPs of the run with a peak in FLOPs a *second*.
+
+            slack turned round:
+            > 1.2 * ~> * 1.2 >
+            You divide the peak by 1.2: the slack works against the record.
+
+            peak turned round:
+            > 1.2 ~> < 1.2
+            You say peak where the machine stays below it.
+
+            equal refused:
+            < before ~> <= before
+            Two triples with equal tokens or equal seconds are allowed; only going down is not.
+
+            seconds not ordered:
+            or after[1] < before[1] ~>
+            after[0] < before[0] or after[1] < before[1] ~> after < before
+            A curve whose seconds go down passes. Sorting triples compares their tokens first, and often nothing else.
+
+            tokens not ordered:
+            after[0] < before[0] or ~>
+            A curve whose tokens go down passes.
+
+            only both:
+            before[0] or ~> before[0] and
+            Tokens or seconds: either going down is enough.
+
+            ends compared:
+            zip(curve, curve[1:]) ~> [(curve[0], curve[-1])]
+            You compare the first triple with the last; a step back in the middle passes.
+
+            loss must fall:
+            < before[1] ~> < before[1] or after[2] > before[2]
+            You refuse a loss that goes up. That happens in honest runs.
+
+            loss at the end not compared:
+            or curve[-1][2] != record["val_loss"] ~>
+            The curve's last loss is not compared with val_loss.
+
+            tokens at the end not compared:
+            curve[-1][0] != record["tokens"] or ~>
+            The tokens of the last triple are not compared with the record's.
+
+            both at the end:
+            or curve[-1] ~> and curve[-1]
+            Either is enough for end: other tokens, or another loss.
+
+            loss about equal:
+            curve[-1][2] != record["val_loss"] ~> abs(curve[-1][2] - record["val_loss"]) > 0.01
+            curve[-1][2] != record["val_loss"] ~> abs(curve[-1][2] - record["val_loss"]) > 0.001
+            You forgive a small difference between the curve's last loss and val_loss. It is one number, written
+            twice: it must be equal.
+
+            lowest loss:
+            curve[-1][2] != ~> min(x[2] for x in curve) !=
+            You compare val_loss with the curve's lowest loss; it is the last one that counts.
+
+            seconds compared too:
+            curve[-1][0] != record["tokens"] ~> curve[-1][:2] != (record["tokens"], record["active_seconds"])
+            You compare the last triple's seconds as well; no rule here asks for that.
+
+            first fault only:
+            return found ~> return {name for name in ("rate", "peak", "order", "end") if name in found and not any(n in found for n in ("rate", "peak", "order", "end")[: ("rate", "peak", "order", "end").index(name)])}
+            It stops at the first fault. All of them belong in the set.
+
+            rate forgotten:
+            found.add("rate") ~> pass
+            The rate is never refused.
+
+            peak forgotten:
+            found.add("peak") ~> pass
+            The peak is never refused.
+
+            order forgotten:
+            found.add("order") ~> pass
+            A curve that goes back is never refused.
+
+            end forgotten:
+            found.add("end") ~> pass
+            The end of the curve is never compared with the record.
+        """,
         mistakes=[
-            Mistake(
-                "rate to the digit",
-                "You ask for an exact rate; a difference of 0.1 % is rounding, and allowed.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(rate=lambda r: _rate(r) != 1),
-            ),
-            Mistake(
-                "rate one way",
-                "Only a rate that is too high is noticed. One that is too low disagrees as well.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(rate=lambda r: _rate(r) > 1.001),
-            ),
-            Mistake(
-                "rate one way",
-                "Only a rate that is too low is noticed. One that is too high disagrees as well.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(rate=lambda r: _rate(r) < 0.999),
-            ),
-            Mistake(
-                "absolute tolerance",
-                "Your tolerance on the rate is in tokens a second; 0.1 % is a share.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(rate=lambda r: abs(r["tokens_per_second"] - r["tokens"] / r["active_seconds"]) > 1e-3),
-            ),
-            Mistake(
-                "one per cent",
-                "Your tolerance on the rate is wider than 0.1 %, which is 0.001.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(rate=lambda r: abs(_rate(r) - 1) > 0.01),
-            ),
-            Mistake(
-                "no slack",
-                "The rule on the peak leaves a slack of 1.2; you refuse whatever is above the peak itself.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(peak=lambda r: r["flops"] / r["active_seconds"] > r["peak_flops"]),
-            ),
-            Mistake(
-                "FLOPs for a rate",
-                "You compare all FLOPs of the run with a peak in FLOPs a *second*.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(peak=lambda r: r["flops"] > 1.2 * r["peak_flops"]),
-            ),
-            Mistake(
-                "slack turned round",
-                "You divide the peak by 1.2: the slack works against the record.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(peak=lambda r: 1.2 * r["flops"] / r["active_seconds"] > r["peak_flops"]),
-            ),
-            Mistake(
-                "peak turned round",
-                "You say peak where the machine stays below it.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(peak=lambda r: r["flops"] / r["active_seconds"] < 1.2 * r["peak_flops"]),
-            ),
-            Mistake(
-                "equal refused",
-                "Two triples with equal tokens or equal seconds are allowed; only going down is not.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(order=_falls(0, 1, equal=True)),
-            ),
-            Mistake(
-                "seconds not ordered",
-                "A curve whose seconds go down passes.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(order=_falls(0)),
-            ),
-            Mistake(
-                "seconds not ordered",
-                "A curve whose seconds go down passes. Sorting triples compares their tokens first, and often nothing "
-                "else.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(order=lambda r: r["curve"] != sorted(r["curve"])),
-            ),
-            Mistake(
-                "tokens not ordered",
-                "A curve whose tokens go down passes.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(order=_falls(1)),
-            ),
-            Mistake(
-                "only both",
-                "Tokens or seconds: either going down is enough.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(
-                    order=lambda r: any(y[0] < x[0] and y[1] < x[1] for x, y in pairwise(r["curve"])),
-                ),
-            ),
-            Mistake(
-                "ends compared",
-                "You compare the first triple with the last; a step back in the middle passes.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(order=_falls(0, 1, ends=True)),
-            ),
-            Mistake(
-                "loss must fall",
-                "You refuse a loss that goes up. That happens in honest runs.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(order=_falls(0, 1, rises=True)),
-            ),
-            Mistake(
-                "loss at the end not compared",
-                "The curve's last loss is not compared with val_loss.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(end=lambda r: r["curve"][-1][0] != r["tokens"]),
-            ),
-            Mistake(
-                "tokens at the end not compared",
-                "The tokens of the last triple are not compared with the record's.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(end=lambda r: r["curve"][-1][2] != r["val_loss"]),
-            ),
-            Mistake(
-                "both at the end",
-                "Either is enough for end: other tokens, or another loss.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(end=lambda r: r["curve"][-1][0] != r["tokens"] and r["curve"][-1][2] != r["val_loss"]),
-            ),
-            Mistake(
-                "loss about equal",
-                "You forgive a small difference between the curve's last loss and val_loss. It is one number, written "
-                "twice: it must be equal.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(
-                    end=lambda r: (
-                        r["curve"][-1][0] != r["tokens"]
-                        or not math.isclose(r["curve"][-1][2], r["val_loss"], rel_tol=1e-3)
-                    )
-                ),
-            ),
-            Mistake(
-                "lowest loss",
-                "You compare val_loss with the curve's lowest loss; it is the last one that counts.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(
-                    end=lambda r: r["curve"][-1][0] != r["tokens"] or min(x[2] for x in r["curve"]) != r["val_loss"]
-                ),
-            ),
-            Mistake(
-                "seconds compared too",
-                "You compare the last triple's seconds as well; no rule here asks for that.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(
-                    end=lambda r: r["curve"][-1] != (r["tokens"], r["active_seconds"], r["val_loss"]),
-                ),
-            ),
-            Mistake(
-                "first fault only",
-                "It stops at the first fault. All of them belong in the set.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_first_only,
-            ),
-            Mistake(
-                "rate forgotten",
-                "The rate is never refused.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(rate=lambda r: False),
-            ),
-            Mistake(
-                "peak forgotten",
-                "The peak is never refused.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(peak=lambda r: False),
-            ),
-            Mistake(
-                "order forgotten",
-                "A curve that goes back is never refused.",
-                section="a-record-and-how-it-is-refused",
-                wrong=_seen(order=lambda r: False),
-            ),
             Mistake(
                 "not a set",
                 "The names belong in a set, which has no order and holds each name once; empty, it is set().",
@@ -965,15 +589,10 @@ EXERCISES = {
             ),
         ],
         properties=[
-            Property("record untouched", _record_untouched),
             Property(
                 "a set",
-                lambda f: (
-                    None
-                    if isinstance(f(_record()), set | frozenset)
-                    else "Without a fault it returns no set; an empty one is set()."
-                ),
-            ),
+                lambda f: None if isinstance(f(_record()), set) else "Without a fault it returns no set; write set().",
+            )
         ],
     ),
     "11.6": Choice(

@@ -35,30 +35,12 @@ def _counted(matrix=6, attention=6, layers=lambda n: (1, n), square=1):
 # --- 12.2
 
 
-def _warmdown_factor(step, total_steps, decay, floor):
-    n = max(1, round(decay * total_steps))
-    fallen = max(0, step - (total_steps - n) + 1)  # parts
-    return 1.0 - (1.0 - floor) * fallen / n
-
-
 def _steps(g):
     for total, decay, floor in ((1, 0.5, 0.2), (4, 0.0, 0.25), (4, 1.0, 0.0), (8, 0.15, 0.5), (10, 0.36, 0.0)):
         for step in range(total):
             yield step, total, decay, floor
     for step in (0, 178, 179, 180, 300, 510, 511):
         yield step, 512, 0.65, 0.03
-
-
-def _falling(left=None, shape=None, parts=None):
-    """A warmdown with another count of what is left, another use of the floor or another length."""
-
-    def answer(step, total_steps, decay, floor):
-        n = parts(decay, total_steps) if parts else max(1, round(decay * total_steps))
-        rest = left(step, total_steps, n) if left else (total_steps - 1 - step) / n
-        rest = min(1.0, rest)
-        return shape(rest, floor) if shape else floor + (1 - floor) * rest
-
-    return answer
 
 
 # --- 12.3
@@ -173,24 +155,10 @@ def _sloped(slope):
 # --- signs of mistakes
 
 
-def _stops(f, arguments):
-    """Whether an answer divides by zero there."""
-    try:
-        f(*arguments)
-    except ZeroDivisionError:
-        return True
-    return False
-
-
 def _first_is(f, wrong):
     """Whether the first of a pair is what a wrong answer makes of it."""
     z = torch.tensor([-40.0, -3.0, 0.5, 7.0], dtype=torch.float64)
     return torch.allclose(f(z.clone(), 4.0)[0], wrong(z, 4.0), rtol=1e-6)
-
-
-def _one_part_less(f):
-    """Whether the fall of five steps to 0.1 starts at 1 and takes four parts."""
-    return all(abs(f(step, 10, 0.5, 0.1) - factor) < 1e-6 for step, factor in ((5, 1.0), (6, 0.775), (9, 0.1)))
 
 
 def _one_layer_late(f):
@@ -282,106 +250,69 @@ EXERCISES = {
         ],
     ),
     "12.2": Code(
-        reference=_warmdown_factor,
         example=(5, 10, 0.5, 0.1),
         cases=_steps,
-        mistakes=[
-            Mistake(
-                "never there",
-                "The last step of the run is step total_steps - 1, and at it nothing should be left of the "
-                "fall. Yours is "
-                "one part above the floor there.",
-                WARMDOWN,
-                wrong=_falling(left=lambda s, total, n: (total - s) / n),
-            ),
-            Mistake(
-                "one part too few",
-                "Your first step of the n still has the factor 1, so that the fall takes n - 1 parts. It "
-                "takes n: the first "
-                "of those steps is one part down already.",
-                WARMDOWN,
-                sign=_one_part_less,
-            ),
-            Mistake(
-                "by the floor",
-                "It falls by the floor. It should fall to it.",
-                WARMDOWN,
-                wrong=_falling(shape=lambda rest, floor: 1 - floor * (1 - rest)),
-            ),
-            Mistake(
-                "cut off at the floor",
-                "Your line runs to 0 and is cut off at the floor. It should reach the floor at the last step, "
-                "not before.",
-                WARMDOWN,
-                wrong=_falling(shape=lambda rest, floor: max(rest, floor)),
-            ),
-            Mistake(
-                "to zero",
-                "It falls to 0; the last step should have the factor floor.",
-                WARMDOWN,
-                wrong=_falling(shape=lambda rest, floor: rest),
-            ),
-            Mistake(
-                "no last step",
-                "With decay * total_steps below a half, n becomes 0, and you divide by it. n is at least 1.",
-                WARMDOWN,
-                sign=lambda f: _stops(f, (3, 4, 0.0, 0.25)),
-            ),
-            Mistake(
-                "n may be 0",
-                "With decay 0 your n is 0, and no step is at the floor. n is at least 1.",
-                WARMDOWN,
-                wrong=lambda s, total, decay, floor: (
-                    1.0 if round(decay * total) == 0 else _warmdown_factor(s, total, decay, floor)
-                ),
-            ),
-            Mistake(
-                "cut, not rounded",
-                "decay * total_steps is cut off, not rounded: 332.8 steps are 333.",
-                WARMDOWN,
-                wrong=_falling(parts=lambda decay, total: max(1, int(decay * total))),
-            ),
-            Mistake(
-                "rounded up",
-                "decay * total_steps is rounded up: 3.6 steps are 4, but 4.4 would be 4 too.",
-                WARMDOWN,
-                wrong=_falling(parts=lambda decay, total: max(1, math.ceil(decay * total))),
-            ),
-            Mistake(
-                "held for decay",
-                "decay is the share of the steps that fall; you hold the rate for that long.",
-                WARMDOWN,
-                wrong=_falling(parts=lambda decay, total: max(1, round((1 - decay) * total))),
-            ),
-            Mistake(
-                "falls all the time",
-                "It falls from the first step on, whatever decay says.",
-                WARMDOWN,
-                wrong=_falling(parts=lambda decay, total: total),
-            ),
-            Mistake(
-                "above 1",
-                "Before the fall your factor exceeds 1. Limit it.",
-                WARMDOWN,
-                wrong=lambda s, total, decay, floor: (
-                    floor + (1 - floor) * (total - 1 - s) / max(1, round(decay * total))
-                ),
-            ),
-            Mistake(
-                "equal factors",
-                "Each step falls by the same factor. A warmdown falls by equal parts: a straight line.",
-                WARMDOWN,
-                wrong=lambda s, total, decay, floor: (
-                    floor ** (1 - min(1.0, (total - 1 - s) / max(1, round(decay * total))))
-                ),
-            ),
-            Mistake(
-                "a cosine",
-                "It falls along a cosine; a warmdown is a straight line, in equal parts.",
-                WARMDOWN,
-                wrong=_falling(shape=lambda rest, floor: floor + (1 - floor) * (1 - math.cos(math.pi * rest)) / 2),
-            ),
-        ],
+        section=WARMDOWN,
+        edits="""
+            never there:
+            total_steps - 1 - step ~> total_steps - step
+            The last step of the run is step total_steps - 1, and at it nothing should be left of the fall. Yours is
+            one part above the floor there.
+
+            one part too few:
+            / n) ~> / (n - 1) if n > 1 else float(step < total_steps - 1))
+            Your first step of the n still has the factor 1, so that the fall takes n - 1 parts. It takes n: the first
+            of those steps is one part down already.
+
+            by the floor:
+            floor + (1 - floor) * left ~> 1 - floor * (1 - left)
+            It falls by the floor. It should fall to it.
+
+            cut off at the floor:
+            floor + (1 - floor) * left ~> max(left, floor)
+            Your line runs to 0 and is cut off at the floor. It should reach the floor at the last step, not before.
+
+            to zero:
+            floor + (1 - floor) * left ~> left
+            It falls to 0; the last step should have the factor floor.
+
+            n may be 0:
+            max(1, round(decay * total_steps)) ~> round(decay * total_steps) && min(1.0, ~> 1.0 if n == 0 else min(1.0,
+            With decay 0 your n is 0, and no step is at the floor. n is at least 1.
+
+            no last step:
+            max(1, round(decay * total_steps)) ~> round(decay * total_steps)
+            With decay * total_steps below a half, n becomes 0, and you divide by it. n is at least 1.
+
+            cut, not rounded:
+            round(decay * total_steps) ~> int(decay * total_steps)
+            decay * total_steps is cut off, not rounded: 332.8 steps are 333.
+
+            rounded up:
+            round(decay * total_steps) ~> math.ceil(decay * total_steps)
+            decay * total_steps is rounded up: 3.6 steps are 4, but 4.4 would be 4 too.
+
+            held for decay:
+            decay * total_steps ~> (1 - decay) * total_steps
+            round(decay * total_steps) ~> total_steps - round(decay * total_steps)
+            decay is the share of the steps that fall; you hold the rate for that long.
+
+            falls all the time:
+            max(1, round(decay * total_steps)) ~> total_steps
+            It falls from the first step on, whatever decay says.
+
+            above 1:
+            min(1.0, (total_steps - 1 - step) / n) ~> (total_steps - 1 - step) / n
+            Before the fall your factor exceeds 1. Limit it.
+
+            equal factors:
+            floor + (1 - floor) * left ~> floor ** (1 - left)
+            Each step falls by the same factor. A warmdown falls by equal parts: a straight line.
+
+            a cosine:
+            * left ~> * (1 - math.cos(math.pi * left)) / 2
+            It falls along a cosine; a warmdown is a straight line, in equal parts.
+        """,
     ),
     "12.3": Code(
         reference=_values_used,

@@ -26,12 +26,6 @@ def _points_velocity(x, t, points):
     return (weights @ points - x) / left
 
 
-def _heun_step(velocity, x, t, h):
-    here = velocity(x, t)
-    there = velocity(x + h * here, t + h)
-    return x + h * (here + there) / 2
-
-
 def _guided_velocity(velocity, x, t, labels, null, w):
     plain = velocity(x, t, torch.full_like(labels, null))
     return plain + w * (velocity(x, t, labels) - plain)
@@ -165,37 +159,6 @@ def _fields(g):
         0.125,
     )
     yield time_times_sine, torch.randn(4, 1, 2, 2, generator=g), torch.rand(4, generator=g), 0.1
-
-
-def _heun_with(place=1.0, time=1.0, mean=0.5, start=0.0, times=lambda t: t):
-    """A step of Heun with another place or time for the second velocity, another weight, another start."""
-
-    def answer(velocity, x, t, h):
-        t = times(t)
-        here = velocity(x, t)
-        there = velocity(x + place * h * here, t + time * h)
-        return x + start * h * here + h * mean * (here + there)
-
-    return answer
-
-
-def _midpoint(velocity, x, t, h):
-    return x + h * velocity(x + h / 2 * velocity(x, t), t + h / 2)
-
-
-def _two_calls(f):
-    shapes = []
-
-    def counted(x, t):
-        shapes.append(tuple(t.shape))
-        return squared_and_time(x, t)
-
-    f(counted, torch.ones(3, 2), torch.full((3,), 0.5), 0.1)
-    if set(shapes) != {(3,)}:
-        return f"For 3 rows it hands velocity times of the shapes {shapes}; each should be (3,)."
-    if len(shapes) != 2:
-        return f"It asks for {len(shapes)} velocities in a step; Heun takes two, and each is a run of the network."
-    return None
 
 
 # --- 16.6
@@ -476,73 +439,64 @@ EXERCISES = {
         ],
     ),
     "16.4": Code(
-        reference=_heun_step,
         example=(squared_and_time, torch.tensor([[1.0]]), torch.tensor([0.0]), 0.5),
         cases=_fields,
-        mistakes=[
-            Mistake(
-                "midpoint",
-                "That is the midpoint method: as good, but another. Heun asks at the end of the step, and averages.",
-                FOLLOW,
-                wrong=_midpoint,
-            ),
-            Mistake(
-                "not halved",
-                "The two velocities are added up. Asked for is their mean.",
-                FOLLOW,
-                wrong=_heun_with(mean=1.0),
-            ),
-            Mistake(
-                "time of the first",
-                "The second velocity is asked for at the right place, and at the time of the first.",
-                FOLLOW,
-                wrong=_heun_with(time=0.0),
-            ),
-            Mistake(
-                "place of the first",
-                "The second velocity is asked for at the right time, and at the place of the first.",
-                FOLLOW,
-                wrong=_heun_with(place=0.0),
-            ),
-            Mistake(
-                "half the time",
-                "The second velocity is asked for at t + h/2. The Euler step went all the way, to t + h.",
-                FOLLOW,
-                wrong=_heun_with(time=0.5),
-            ),
-            Mistake(
-                "half the way",
-                "The second velocity is asked for half a step away. The Euler step goes all the way.",
-                FOLLOW,
-                wrong=_heun_with(place=0.5),
-            ),
-            Mistake(
-                "step left out",
-                "The trial step adds the velocity without the step's length h.",
-                FOLLOW,
-                wrong=lambda velocity, x, t, h: x + h / 2 * (velocity(x, t) + velocity(x + velocity(x, t), t + h)),
-            ),
-            Mistake(
-                "from the Euler step",
-                "The step with the mean starts where Euler arrived. It should start at x: the Euler step was only a "
-                "look ahead.",
-                FOLLOW,
-                wrong=_heun_with(start=1.0),
-            ),
-            Mistake(
-                "Euler",
-                "That is a step of Euler, with one evaluation.",
-                FOLLOW,
-                wrong=lambda velocity, x, t, h: x + h * velocity(x, t),
-            ),
-            Mistake(
-                "one time for all",
-                "It hands the first row's time to every row. Each row has its own.",
-                FOLLOW,
-                wrong=_heun_with(times=lambda t: t[:1]),
-            ),
-        ],
-        properties=[Property("two calls", _two_calls, FOLLOW)],
+        section=FOLLOW,
+        calls={"velocity": 2},
+        edits="""
+            midpoint:
+            x + h * here, t + h) ~> x + h / 2 * here, t + h / 2) && (here + there) / 2 ~> there
+            That is the midpoint method: as good, but another. Heun asks at the end of the step, and averages.
+
+            not halved:
+            (here + there) / 2 ~> (here + there)
+            The two velocities are added up. Asked for is their mean.
+
+            time of the first:
+            t + h ~> t
+            The second velocity is asked for at the right place, and at the time of the first.
+
+            place of the first:
+            x + h * here, ~> x,
+            The second velocity is asked for at the right time, and at the place of the first.
+
+            half the time:
+            t + h ~> t + h / 2
+            The second velocity is asked for at t + h/2. The Euler step went all the way, to t + h.
+
+            half the way:
+            h * here ~> h / 2 * here
+            The second velocity is asked for half a step away. The Euler step goes all the way.
+
+            step left out:
+            x + h * here ~> x + here
+            The trial step adds the velocity without the step's length h.
+
+            from the Euler step:
+            return x + h ~> return x + h * here + h
+            The step with the mean starts where Euler arrived. It should start at x: the Euler step was a look ahead.
+
+            Euler:
+            (here + there) / 2 ~> here
+            That is a step of Euler, with one evaluation.
+
+            the second alone:
+            (here + there) / 2 ~> there
+            The step is taken with the second velocity alone. Asked for is the mean of both.
+
+            no step back to h:
+            x + h * (here + there) ~> x + (here + there)
+            The mean velocity is added whole. A step has the length h.
+
+            velocity alone:
+            return x + h * (here + there) / 2 ~> return (here + there) / 2
+            return x + h * (here + there) / 2 ~> return h * (here + there) / 2
+            That is how fast, or how far, it goes. Asked for is where it arrives: counted from x.
+
+            one time for all:
+            (x, t) ~> (x, t[:1]) && t + h ~> t[:1] + h
+            It hands the first row's time to every row. Each row has its own.
+        """,
     ),
     "16.5": Choice(
         right="c",

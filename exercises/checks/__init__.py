@@ -8,11 +8,13 @@ exercise("09.2").solution()
 
 import json
 import sys
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from blueberry_checks.engine.examine import examine
+from blueberry_checks.engine.edits import compiled, mistakes
+from blueberry_checks.engine.examine import Choice, Code, Number, examine
 from blueberry_checks.engine.panel import Note, Panel
 from blueberry_lib.config import BlueberryError
 
@@ -28,14 +30,27 @@ def chapters() -> list[str]:
     return list(dict.fromkeys(text["chapter"] for text in catalogue().values()))
 
 
+@cache
+def rules(name: str) -> Code | Choice | Number:
+    """The rules of an exercise, with its solution as the reference unless they name another, and its edits made."""
+    text = catalogue()[name]
+    found = import_module(f"blueberry_checks.{text['chapter']}").EXERCISES[name]
+    if not isinstance(found, Code):
+        return found
+    edits = mistakes(found.edits, text["solution"], found.section) if found.edits else ()
+    own = found.reference or compiled(text["solution"])
+    return replace(found, reference=own, edits="", mistakes=[*edits, *found.mistakes])
+
+
 class Exercise:
     """One exercise: check an answer, ask for a hint, see the solution."""
 
     def __init__(self, name: str) -> None:
         if name not in catalogue():
-            raise BlueberryError(f"there is no exercise {name!r}; there are {', '.join(catalogue())}")
-        self.name, self.text = name, catalogue()[name]
-        self.rules = import_module(f"blueberry_checks.{self.text['chapter']}").EXERCISES[name]
+            meant = next((known for known in catalogue() if known.lstrip("0") == str(name).strip().lstrip("0")), "")
+            hint = f"do you mean {meant!r}?" if meant else f"there are {', '.join(catalogue())}"
+            raise BlueberryError(f"there is no exercise {name!r}; {hint}")
+        self.name, self.text, self.rules = name, catalogue()[name], rules(name)
 
     def check(self, answer) -> None:
         """Examine an answer (a function, a letter or a number, as asked), show what came of it, and keep it."""
@@ -45,7 +60,7 @@ class Exercise:
         if outcome.status != "not started":
             done = outcome.status == "correct"
             update(self.name, attempts=lambda n: n + 1, done=lambda before: before or done)
-        _display(Panel(self.name, self.text["title"], outcome))
+        _display(Panel(self.name, self.text["title"], outcome, self.text["chapter"]))
 
     def hint(self, number: int | None = None) -> None:
         """Show hint 1 (the concept), 2 (the approach) or 3 (pseudocode); without a number, the next one."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from blueberry_checks import catalogue, chapters
 from blueberry_lib.config import BlueberryError
 
+FRESH = {"done": False, "attempts": 0, "hints": 0, "solution_seen": False}
 CODE = re.compile(r"\d\d:\d+(\.\d+)*(-\d\d:\d+(\.\d+)*)*")
 
 
@@ -17,15 +18,22 @@ def file() -> Path:
 
 
 def load() -> dict[str, dict]:
-    """For each exercise tried: done, attempts, hints, solution_seen. Raises BlueberryError for a damaged file."""
+    """For each exercise tried: done, attempts, hints, solution_seen. A damaged file is set aside, and it says so."""
     if not file().exists():
         return {}
     try:
-        return json.loads(file().read_text(encoding="utf-8"))
-    except ValueError:
-        raise BlueberryError(
-            f"{file()} is damaged; rename or delete it, and restore your progress by its code"
-        ) from None
+        known = json.loads(file().read_text(encoding="utf-8"))
+        if all(FRESH.keys() <= entry.keys() for entry in known.values()):
+            return known
+    except (ValueError, AttributeError, OSError):
+        pass
+    aside = next(p for n in range(1, 1000) if not (p := file().with_name(f"progress-damaged-{n}.json")).exists())
+    try:
+        file().replace(aside)
+        print(f"{file()} was damaged and is now {aside.name}; your progress code restores what was done.")
+    except OSError as error:
+        print(f"{file()} is damaged and cannot be set aside ({error}).")
+    return {}
 
 
 def update(name: str, **changes) -> dict:
@@ -34,7 +42,7 @@ def update(name: str, **changes) -> dict:
     Where nothing can be written, it says so and goes on.
     """
     known = load()
-    entry = known.setdefault(name, {"done": False, "attempts": 0, "hints": 0, "solution_seen": False})
+    entry = known.setdefault(name, dict(FRESH))
     for key, change in changes.items():
         entry[key] = change(entry[key]) if callable(change) else change
     try:
@@ -77,7 +85,7 @@ def report() -> str:
             if text["chapter"] == chapter:
                 lines.append(f"  {_mark(known.get(name))} {name} {text['title']}")
     done = sum(entry["done"] for entry in known.values())
-    lines.append(f"\n{done} of {len(catalogue())} done.")
+    lines.append(f"\n{done} of {len(catalogue())} done ([x] done, [.] begun, [ ] not yet tried).")
     if done:
         lines.append(f"To restore this elsewhere: python -m blueberry_lib progress --restore {code(known)}")
     return "\n".join(lines)

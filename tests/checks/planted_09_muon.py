@@ -732,7 +732,7 @@ PLANTED = {
             Wrong(muon_uphill, "uphill"),
             Wrong(muon_follows_the_gradient, "gradient followed"),
             Wrong(muon_not_orthogonalized, "not orthogonalized"),
-            Wrong(muon_orthogonalizes_twice, "property:called once"),
+            Wrong(muon_orthogonalizes_twice, "calls"),
         ],
     ),
     "09.6": Planted(

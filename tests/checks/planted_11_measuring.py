@@ -1045,7 +1045,7 @@ PLANTED = {
             Wrong(wrong_5_first_against_last, "ends compared", from_text=True),
             Wrong(wrong_5_one_fault_only, "first fault only", from_text=True),
             Wrong(wrong_5_empty_dict, "not a set", from_text=True),
-            Wrong(wrong_5_pops_the_last, "property:record untouched", from_text=True),
+            Wrong(wrong_5_pops_the_last, "mutated", from_text=True),
             Wrong(_but("rate", rate_within_a_thousandth_of_a_token), "absolute tolerance"),
             Wrong(_but("peak", peak_of_all_flops), "FLOPs for a rate"),
             Wrong(_but("order", order_of_tokens), "seconds not ordered"),

@@ -593,7 +593,7 @@ PLANTED = {
             Wrong(wrong_4_from_the_euler_step, "from the Euler step", from_text=True),
             Wrong(wrong_4_time_in_place, "mutated", from_text=True),
             Wrong(wrong_4_time_as_a_number, "one time for all", from_text=True),
-            Wrong(wrong_4_three_calls, "property:two calls", from_text=True),
+            Wrong(wrong_4_three_calls, "calls", from_text=True),
             Wrong(wrong_4_euler, "Euler", from_text=True),
             Wrong(heun_half_the_time, "half the time"),
             Wrong(heun_half_the_way, "half the way"),

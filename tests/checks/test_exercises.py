@@ -66,6 +66,15 @@ def test_planted_mistakes_are_caught_and_mutants_rejected_as_recorded(name, caps
     assert score == SCORES[name], f"{said}: python book/tools/exercises.py score {name[:2]}"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_each_mistake_earns_its_own_message(name):
+    rules = exercise(name).rules
+    for mistake in getattr(rules, "mistakes", ()):
+        if mistake.wrong:
+            outcome = examine(rules, mistake.wrong)
+            assert outcome.cause == mistake.name, (mistake.name, outcome)
+
+
 def test_nineteen_in_twenty_planted_mistakes_are_named_and_a_third_came_from_the_text_alone():
     total = {key: sum(score[key] for score in SCORES.values()) for key in ("planted", "named")}
     assert list(SCORES) == NAMES

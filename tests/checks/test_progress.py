@@ -57,11 +57,19 @@ def test_what_is_no_code_is_refused_and_changes_nothing(code):
     assert progress.load() == {}
 
 
-def test_a_damaged_file_and_a_folder_that_cannot_be_written_are_said_in_one_line(tmp_path, monkeypatch, capsys):
-    progress.update(NAME, done=True)
-    progress.file().write_text("{")
-    with pytest.raises(BlueberryError, match="damaged"):
-        progress.load()
+@pytest.mark.parametrize("damaged", ["{", "[1]", '{"02.1": 3}', '{"02.1": {"done": true}}', b"\xff\xfe"])
+def test_a_damaged_file_costs_no_verdict_and_is_kept_aside(damaged, capsys):
+    for n in (1, 2):
+        progress.file().parent.mkdir(exist_ok=True)
+        progress.file().write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+        exercise(NAME).check(exercise(NAME).rules.reference)
+        said = capsys.readouterr().out
+        assert f"damaged-{n}.json" in said and ": correct." in said
+        assert progress.load()[NAME]["done"]
+    assert len(list(progress.file().parent.glob("progress-damaged-*.json"))) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BLUEBERRY_HOME", str(tmp_path / "file"))
     exercise(NAME).check(exercise(NAME).rules.reference)
@@ -81,3 +89,6 @@ def test_the_learners_own_piece_is_used_once_it_is_correct(capsys):
 def test_an_unknown_exercise_is_refused_with_the_list():
     with pytest.raises(BlueberryError, match=f"no exercise '77.7'; there are {NAME}"):
         exercise("77.7")
+    for meant in ("9.2", " 09.2 "):
+        with pytest.raises(BlueberryError, match="do you mean '09.2'"):
+            exercise(meant)

@@ -1,7 +1,8 @@
 """How an answer is examined: stage by stage, until the first thing that is wrong.
 
 Attempted → runs → type, shape, dtype → inputs left alone → the tiny case → random cases, one of them non-contiguous →
-known mistakes, each with its own message → properties → not merely a call of a library. It ends within ten seconds.
+known mistakes, each with its own message, else what the engine sees by itself → how often arguments are called →
+properties → not merely a call of a library. It ends after ten seconds of computing.
 """
 
 import inspect
@@ -12,12 +13,24 @@ from typing import Any
 
 import torch
 
+from blueberry_checks.engine.relations import condition, relation
 from blueberry_checks.engine.rules import Choice, Code, Mistake, Number, Outcome, Property
-from blueberry_checks.engine.values import Raised, difference, fresh, kind, noncontiguous, show, size
-from blueberry_checks.engine.watch import OutOfTime, borrowed, deadline, is_stub, namespace_of, where
+from blueberry_checks.engine.values import Raised, as_number, cut, difference, fresh, kind, noncontiguous, show, size
+from blueberry_checks.engine.watch import (
+    OutOfTime,
+    borrowed,
+    counted,
+    deadline,
+    is_stub,
+    loops,
+    misused,
+    namespace_of,
+    where,
+)
 
 __all__ = ["Choice", "Code", "Mistake", "Number", "Outcome", "Property", "examine"]
 SECONDS = 10.0
+ENDED = (Exception, SystemExit)
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,8 @@ class Trial:
     got: Any
     mutated: str = ""
     noncontiguous: bool = False
+    misuse: tuple[str, str] = ("", "")
+    calls: str = ""
 
 
 class Examination:
@@ -36,7 +51,7 @@ class Examination:
 
     def __init__(self, rules: Code, answer: Callable, seconds: float) -> None:
         self.rules, self.answer = rules, answer
-        self.end = time.monotonic() + seconds
+        self.end = time.thread_time() + seconds
         self.names = list(inspect.signature(rules.reference).parameters)
 
     def call(self, *arguments):
@@ -46,20 +61,33 @@ class Examination:
 
     def trial(self, arguments: tuple, spread: bool = False) -> Trial:
         """The answer on a copy of the arguments, beside the reference."""
-        expected = self.rules.reference(*fresh(arguments))
+        meant, logs = ({name: [] for name in self.rules.calls} for _ in range(2))
+        expected = self.rules.reference(*self.watched(fresh(arguments), meant))
         own = tuple(noncontiguous(a) for a in fresh(arguments)) if spread else fresh(arguments)
         try:
-            got = self.call(*own)
-        except Exception as error:
+            got = self.call(*self.watched(own, logs))
+        except ENDED as error:
             if is_stub(self.answer, error):
                 raise
             got = Raised(error)
         changed = [
             name
             for name, before, after in zip(self.names, arguments, own, strict=False)
-            if isinstance(before, torch.Tensor | list) and difference(before, after, 0.0)
+            if isinstance(before, torch.Tensor | list | tuple | dict) and difference(before, after, 0.0)
         ]
-        return Trial(arguments, expected, got, ", ".join(changed), spread)
+        faults = [misused(name, most, meant[name], logs[name]) for name, most in self.rules.calls.items()]
+        misuse = next(filter(any, faults), ("", ""))
+        fewer = [
+            f"It calls {name} {len(log)} of {len(meant[name])} times. "
+            for name, log in logs.items()
+            if len(log) < len(meant[name])
+        ]
+        return Trial(arguments, expected, got, ", ".join(changed), spread, misuse, "".join(fewer))
+
+    def watched(self, arguments: tuple, logs: dict[str, list]) -> tuple:
+        """The arguments, those whose calls are counted each in a wrapper that does."""
+        named = zip(self.names, arguments, strict=False)
+        return tuple(counted(a, logs[name]) if name in logs else a for name, a in named)
 
     def trials(self) -> list[Trial]:
         generator = torch.Generator().manual_seed(0)
@@ -75,8 +103,11 @@ class Examination:
         if mistake.sign:
             try:
                 return bool(mistake.sign(self.call))
-            except Exception:
+            except ENDED:
                 return False
+        if mistake.only:
+            where_wrong = [bool(self.stage(trial)) for trial in trials]
+            return any(where_wrong) and where_wrong == [bool(mistake.only(*fresh(t.arguments))) for t in trials]
         parted = False
         for trial in trials:
             try:
@@ -90,9 +121,11 @@ class Examination:
 
     def outcome(self, cause: str, message: str, trial: Trial, section: str = "") -> Outcome:
         given = ", ".join(f"{name} = {show(a)}" for name, a in zip(self.names, trial.arguments, strict=False))
+        used = borrowed(self.answer, self.rules.example, self.rules.not_allowed)
+        message += f" Besides, {used} does what you are asked to write." if used else ""
         return Outcome("not yet", cause, message, given, show(trial.expected), show(trial.got), section)
 
-    def generic(self, stage: str, trial: Trial) -> Outcome:
+    def generic(self, stage: str, trial: Trial, trials: list[Trial]) -> Outcome:
         """The message of a stage where no known mistake fits."""
         if trial.noncontiguous:
             return self.outcome(
@@ -106,8 +139,24 @@ class Examination:
             "mutated": f"It changes its input {trial.mutated} in place. Whoever called it still needs that tensor.",
             "value": "The result has the right shape, but not the right values.",
         }
-        other_kind = f"It should return {kind(trial.expected)}; it returned {kind(trial.got)}."
-        return self.outcome(stage, messages.get(stage, other_kind), trial)
+        message = messages.get(stage, f"It should return {kind(trial.expected)}; it returned {kind(trial.got)}.")
+        plain = [t for t in trials if not t.noncontiguous]
+        if stage == "mutated":
+            return self.outcome(stage, message, trial, self.rules.section)
+        limits = condition(self.names, [(t.arguments, bool(self.stage(t))) for t in plain])
+        cause = stage
+        alike = [(t.arguments, t.expected, t.got) for t in plain if self.stage(t) == stage]
+        if stage in ("value", "shape"):
+            name, sentence = relation(self.names, alike, self.rules.tolerance)
+            if name and stage == "shape":
+                message = f"{message} {sentence}"
+            elif name:
+                cause, message = f"relation:{name}", sentence
+            elif trial.misuse[0] or trial.calls:
+                cause, message = trial.misuse[0] or "calls", (trial.misuse[1] or trial.calls.strip())
+            elif limits and stage == "value":
+                cause = "some inputs"
+        return self.outcome(cause, f"{message} {limits}".strip(), trial, self.rules.section)
 
     def run(self) -> Outcome:
         trials = self.trials()
@@ -118,20 +167,25 @@ class Examination:
                 for mistake in self.rules.mistakes:
                     if self.made(mistake, trials):
                         return self.outcome(mistake.name, mistake.message, smallest, mistake.section)
-            return self.generic(self.stage(smallest), smallest)
+            return self.generic(self.stage(smallest), smallest, trials)
         for mistake in self.rules.mistakes:
             if mistake.sign and self.made(mistake, trials):
                 return Outcome("not yet", mistake.name, mistake.message, section=mistake.section)
+        for trial in trials:
+            if trial.misuse[0]:
+                return self.outcome(*trial.misuse, trial, self.rules.section)
         for rule in self.rules.properties:
             try:
                 fault = rule.test(self.call)
-            except Exception as error:
+            except ENDED as error:
                 fault = f"It stopped with {Raised(error)}{where(Raised(error), self.answer)}."
             if fault:
                 return Outcome("not yet", f"property:{rule.name}", fault, section=rule.section)
         used = borrowed(self.answer, self.rules.example, self.rules.not_allowed)
         if used:
             return Outcome("library", "library", f"It works, but {used} does the work: it is not your tick yet.")
+        if self.rules.no_loops and loops(self.answer):
+            return Outcome("not yet", "loop", "It works, but in a loop. The text asks for whole tensors at a time.")
         more = f" and {len(self.rules.properties)} properties" if len(self.rules.properties) > 1 else ""
         return Outcome("correct", "", f"It agrees with ours on {len(trials)} inputs{more}.")
 
@@ -152,7 +206,7 @@ def examine(rules: Code | Choice | Number, answer, seconds: float = SECONDS) -> 
     except NotImplementedError:
         return Outcome("not started", "", "Write the function's body in place of the line that raises.")
     except OutOfTime:
-        return Outcome("not yet", "time", f"It was stopped after {seconds:g} s. Does a loop never end?")
+        return Outcome("not yet", "time", f"It took longer than {seconds:g} s and was stopped; ours takes far less.")
 
 
 def _choice(rules: Choice, answer) -> Outcome:
@@ -162,14 +216,13 @@ def _choice(rules: Choice, answer) -> Outcome:
     if letter in rules.wrong:
         return Outcome("not yet", letter, rules.wrong[letter], section=rules.section)
     letters = ", ".join(sorted([rules.right, *rules.wrong]))
-    return Outcome("not yet", "type", f"The answer is one of {letters}, as a string; this is {answer!r}.")
+    return Outcome("not yet", "type", f"The answer is one of {letters}, as a string; this is {cut(repr(answer))}.")
 
 
 def _number(rules: Number, answer) -> Outcome:
-    try:
-        number = float(answer)
-    except (TypeError, ValueError):
-        return Outcome("not yet", "type", f"The answer is a number; this is {answer!r}.")
+    number = as_number(answer)
+    if number is None or number != number:
+        return Outcome("not yet", "type", f"The answer is a number; this is {cut(repr(answer))}.")
     value = rules.value() if callable(rules.value) else rules.value
     if abs(number - value) <= rules.within:
         return Outcome("correct", "", f"Within {rules.within:g} of what comes out.")

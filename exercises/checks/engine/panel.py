@@ -34,6 +34,8 @@ class Panel:
     name: str
     title: str
     outcome: Outcome
+    chapter: str = ""
+    """The notebook to read again, such as 02_next_token."""
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -50,9 +52,11 @@ class Panel:
     def _repr_html_(self) -> str:
         colour = COLOURS[self.outcome.status]
         cell = '<td style="text-align:left;vertical-align:top;padding:1px 10px 1px 0;'
+        link = f'<a href="../notebooks/{self.chapter}.ipynb#{escape(self.outcome.section)}">'
         rows = "".join(
-            f'<tr>{cell}white-space:nowrap">{label}</td>'
-            f'{cell}font-family:monospace;overflow-wrap:anywhere">{escape(text)}</td></tr>'
+            f'<tr>{cell}white-space:nowrap">{label}</td>{cell}font-family:monospace;overflow-wrap:anywhere">'
+            + (f"{link}{escape(text)}</a>" if label == "read again" and self.chapter else escape(text))
+            + "</td></tr>"
             for label, text in self.rows
         )
         table = f'<table style="border:0;margin:4px 0 0 0"><tbody>{rows}</tbody></table>' if rows else ""

@@ -17,6 +17,8 @@ class Mistake:
     """The anchor of the chapter's heading to read again."""
     wrong: Callable | None = None
     """The mistake as a function: an answer that agrees with it wherever it differs from the reference made it."""
+    only: Callable[..., bool] | None = None
+    """Or: of an input's arguments, whether it is one of those, and there must be such, at which alone it fails."""
     sign: Callable[[Callable], bool] | None = None
     """Or: whether an answer, given as a function, shows the mistake."""
 
@@ -31,18 +33,28 @@ class Property:
     section: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Code:
     """An exercise whose answer is a function."""
 
-    reference: Callable
+    reference: Callable | None = None
+    """None takes the solution."""
     example: tuple
     """The tiny exact case: positional arguments."""
     cases: Callable[[torch.Generator], Iterable[tuple]]
+    section: str = ""
+    """The anchor to read again where a mistake names none of its own."""
+    edits: str = ""
+    """Mistakes as edits of the solution's text, in the syntax of engine/edits.py; tried before the others."""
     mistakes: tuple[Mistake, ...] | list[Mistake] = ()
+    calls: dict[str, int] = field(default_factory=dict)
+    """Arguments that are plain functions, and how often the answer may call each; what it hands them must be of the
+    dtypes and shapes that the reference hands."""
     properties: tuple[Property, ...] | list[Property] = ()
     not_allowed: tuple[str, ...] = ()
-    """Names of calls that would do the whole exercise."""
+    """Names of calls that would do the whole exercise; a module of that name is seen too, nn.Softmax for softmax."""
+    no_loops: bool = False
+    """The text forbids loops: for, while, comprehensions, map."""
     tolerance: float | None = None
     """Relative; None takes the one of the dtype."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+LONGEST = 160
 TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 2e-2, torch.float32: 1e-4, torch.float64: 1e-7}
 
 
@@ -15,7 +16,12 @@ class Raised:
     error: Exception
 
     def __str__(self) -> str:
-        return f"{type(self.error).__name__}: {self.error}"
+        return cut(f"{type(self.error).__name__}: {self.error}")
+
+
+def cut(text: str) -> str:
+    """A text that is not too long to be shown."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def fresh(value):
@@ -46,10 +52,12 @@ def difference(expected, got, tolerance: float | None) -> str:
         if not isinstance(got, tuple | list) or len(got) != len(expected):
             return "type"
         found = [difference(e, g, tolerance) for e, g in zip(expected, got, strict=True)]
-        return next((stage for stage in ("type", "shape", "dtype", "value") if stage in found), "")
+        return next((stage for stage in ("type", "device", "shape", "dtype", "value") if stage in found), "")
     if isinstance(expected, torch.Tensor):
-        if not isinstance(got, torch.Tensor):
+        if not isinstance(got, torch.Tensor) or got.layout != expected.layout:
             return "type"
+        if got.device != expected.device:
+            return "device"
         if got.shape != expected.shape:
             return "shape"
         if got.dtype != expected.dtype:
@@ -60,19 +68,26 @@ def difference(expected, got, tolerance: float | None) -> str:
         return "" if close else "value"
     if isinstance(expected, bool | str | None) or not isinstance(expected, int | float):
         return "" if got == expected else "type" if type(got) is not type(expected) else "value"
-    try:
-        number = float(got)
-    except (TypeError, ValueError, RuntimeError):
+    number = as_number(got)
+    if number is None:
         return "type"
     relative = (0.0 if isinstance(expected, int) else 1e-5) if tolerance is None else tolerance
     return "" if number == expected or abs(number - expected) <= relative * max(abs(expected), 1e-6) else "value"
 
 
+def as_number(value) -> float | None:
+    """A number, or a tensor of one entry, as a float; None for anything else, strings too."""
+    try:
+        return None if isinstance(value, str | bytes | bytearray) else float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None
+
+
 def show(value, limit: int = 24) -> str:
     """A value in one short line: small tensors in full, others by shape and dtype."""
     if isinstance(value, torch.Tensor):
-        if value.numel() > limit:
-            return f"{str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+        if value.numel() > limit or value.device.type != "cpu" or value.layout != torch.strided:
+            return kind(value).split(" ", 1)[1]
         if value.is_floating_point():
             return str(_rounded(value.detach().tolist()))
         return str(value.tolist())
@@ -82,7 +97,7 @@ def show(value, limit: int = 24) -> str:
         return f"{value:.6g}"
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
-    return str(value) if isinstance(value, Raised) else repr(value)
+    return str(value) if isinstance(value, Raised) else cut(repr(value))
 
 
 def _rounded(values):
@@ -93,10 +108,13 @@ def kind(value) -> str:
     """The type of a result as a message names it."""
     if isinstance(value, torch.Tensor):
         dtype = str(value.dtype).removeprefix("torch.")
-        return f"{'an' if dtype[0] == 'i' else 'a'} {dtype} tensor of shape {tuple(value.shape)}"
+        layout = "" if value.layout == torch.strided else str(value.layout).removeprefix("torch.") + " "
+        device = "" if value.device.type == "cpu" else f" on {value.device}"
+        article = "an" if (layout + dtype)[0] == "i" else "a"
+        return f"{article} {layout}{dtype} tensor of shape {tuple(value.shape)}{device}"
     if isinstance(value, tuple | list):
-        return f"{len(value)} values ({', '.join(map(kind, value))})"
-    return "None (is a return missing?)" if value is None else f"{type(value).__name__} {value!r}"
+        return cut(f"{len(value)} values ({', '.join(map(kind, value))})")
+    return "None (is a return missing?)" if value is None else cut(f"{type(value).__name__} {value!r}")
 
 
 def size(arguments) -> int:

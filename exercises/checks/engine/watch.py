@@ -1,12 +1,20 @@
 """What happens inside an answer while it runs: how long it takes, whether it is still a stub, what it calls."""
 
+import dis
+import functools
+import gc
 import inspect
 import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from types import CodeType, FunctionType
+
+import torch
 
 from blueberry_checks.engine.values import Raised, fresh
+
+LOOPS = {"FOR_ITER", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
 
 
 class OutOfTime(BaseException):
@@ -15,10 +23,14 @@ class OutOfTime(BaseException):
 
 @contextmanager
 def deadline(end: float, namespace: dict):
-    """Raise OutOfTime in Python code of this namespace that runs past a moment of time.monotonic()."""
+    """Raise OutOfTime in Python code of this namespace that runs past a moment of this thread's computing time.
+
+    Waiting ends too, after six times as long by the clock on the wall.
+    """
+    wall = time.monotonic() + 6 * max(0.0, end - time.thread_time())
 
     def step(frame, event, argument):
-        if time.monotonic() > end:
+        if time.thread_time() > end or time.monotonic() > wall:
             raise OutOfTime
         return step
 
@@ -41,11 +53,14 @@ def namespace_of(answer: Callable) -> dict:
 
 
 def is_stub(answer: Callable, error: Exception) -> bool:
-    """Whether the error is the answer's own ``raise NotImplementedError``, not one from something it called."""
+    """Whether the error is the answer's own ``raise NotImplementedError``, not one from something it called, C too."""
     trace = error.__traceback__
     while trace.tb_next:
         trace = trace.tb_next
-    return isinstance(error, NotImplementedError) and trace.tb_frame.f_code is getattr(answer, "__code__", None)
+    code = trace.tb_frame.f_code
+    if not isinstance(error, NotImplementedError) or code is not getattr(answer, "__code__", None):
+        return False
+    return any(i.offset == trace.tb_lasti and i.opname == "RAISE_VARARGS" for i in dis.get_instructions(code))
 
 
 def where(raised, answer: Callable) -> str:
@@ -63,13 +78,25 @@ def borrowed(answer: Callable, example: tuple, not_allowed: tuple[str, ...]) -> 
     """The call by which an answer leaves the work to a library, or nothing."""
     own, found = namespace_of(answer), []
 
+    def name_of(frame) -> str:
+        """The public name of what a frame of the answer called, where it is not allowed."""
+        code, owner = frame.f_code, frame.f_locals.get("self")
+        called = set(frame.f_back.f_code.co_names) & set(not_allowed) - {code.co_name}
+        if code.co_name in not_allowed:
+            return code.co_name
+        if isinstance(owner, torch.nn.Module):
+            plain = type(owner).__name__.lower().removesuffix("loss")
+            return type(owner).__name__ if plain in {n.replace("_", "") for n in not_allowed} else ""
+        wrapped = gc.get_referrers(code) if called else []
+        return next((f.__name__ for f in wrapped if isinstance(f, FunctionType) and f.__name__ in called), "")
+
     def watch(frame, event, argument):
         module = frame.f_globals.get("__name__", "")
         if event == "call" and frame.f_globals is not own:
             if module.startswith("blueberry_lib."):
                 found.append(f"{module}.{frame.f_code.co_name}")
-            elif frame.f_back and frame.f_back.f_globals is own and frame.f_code.co_name in not_allowed:
-                found.append(frame.f_code.co_name)
+            elif frame.f_back and frame.f_back.f_globals is own and (name := name_of(frame)):
+                found.append(name)
         elif event == "c_call" and frame.f_globals is own and getattr(argument, "__name__", "") in not_allowed:
             found.append(argument.__name__)
 
@@ -78,6 +105,58 @@ def borrowed(answer: Callable, example: tuple, not_allowed: tuple[str, ...]) -> 
     sys.setprofile(watch)
     try:
         answer(*arguments)
+    except (Exception, SystemExit):
+        pass
     finally:
         sys.setprofile(before)
     return found[0] if found else ""
+
+
+def loops(answer: Callable) -> bool:
+    """Whether an answer, or a function of its own that it names, loops in Python."""
+    own, seen, todo = namespace_of(answer), set(), [getattr(inspect.unwrap(answer), "__code__", None)]
+    while todo:
+        code = todo.pop()
+        if code is None or code in seen:
+            continue
+        seen.add(code)
+        if "map" in code.co_names or any(i.opname in LOOPS for i in dis.get_instructions(code)):
+            return True
+        todo += [c for c in code.co_consts if isinstance(c, CodeType)]
+        todo += [
+            f.__code__ for n in code.co_names if isinstance(f := own.get(n), FunctionType) and f.__globals__ is own
+        ]
+    return False
+
+
+def counted(function: Callable, log: list) -> Callable:
+    """A function that notes what it is given, one entry a call: a dtype and a shape for a tensor, else a type."""
+
+    @functools.wraps(function)
+    def wrapper(*arguments, **named):
+        log.append([(a.dtype, tuple(a.shape)) if isinstance(a, torch.Tensor) else type(a) for a in arguments])
+        return function(*arguments, **named)
+
+    return wrapper
+
+
+def misused(name: str, most: int, meant: list, log: list) -> tuple[str, str]:
+    """(cause, sentence) where an answer hands an argument other things than ours does, or calls it too often."""
+    for handed in log:
+        rows = {item[1][:1] for item in handed if isinstance(item, tuple)}
+        for i, (item, right) in enumerate(zip(handed, meant[0], strict=False)):
+            if not isinstance(right, tuple):
+                continue
+            alike = isinstance(item, tuple) and (item[0], item[1][1:]) == (right[0], right[1][1:]) and len(rows) == 1
+            if not alike or len(item[1]) != len(right[1]):
+                given = f"{_words(item)}, beside {_words(handed[0])}" if i else _words(item)
+                return "handed", f"As argument {i + 1} it hands {name} {given}; ours hands it {_words(right)}."
+    if len(log) > most:
+        return "calls", f"It calls {name} {len(log)} times; {most} will do, and each may be a run of a network."
+    return "", ""
+
+
+def _words(item) -> str:
+    if not isinstance(item, tuple):
+        return f"a value of type {item.__name__}"
+    return f"{str(item[0]).removeprefix('torch.')} of shape {item[1]}"
