@@ -2,7 +2,7 @@
 
 import torch
 
-from blueberry_checks.engine.examine import Choice, Code
+from blueberry_checks.engine.examine import Choice, Code, Mistake
 
 FLOOR, WARMDOWN, VALUES = "the-floor", "warmdown", "value-residual"
 KEYS, CAP, RECIPES = "key-offset", "soft-cap-which-we-left-out", "the-recipes"
@@ -111,7 +111,12 @@ EXERCISES = {
 
             context squared:
             * context ~> * context**2
+            * context ~> * context**2 / 2
             The square of the context counts the pairs of a whole sequence; one token has context of them.
+
+            the width squared:
+            * d_model * context ~> * d_model**2
+            The width squared is a matrix, and matrix_params counts those. Attention takes d_model * context.
 
             one factor missing:
             * context ~>
@@ -121,6 +126,16 @@ EXERCISES = {
             one token:
             * tokens / peak ~> / peak
             That is the time of one token. The run has tokens of them.
+
+            tokens of one term:
+            6 * matrix_params + ~> 6 * matrix_params * tokens + && * tokens / ~> /
+            6 * n_layers ~> tokens * 6 * n_layers && * tokens / ~> /
+            6 * n_layers ~> tokens * 6 * n_layers
+            Both terms are FLOPs of one token: tokens multiplies their sum, once.
+
+            multiplied by the peak:
+            / peak ~> * peak
+            Seconds are FLOPs over FLOPs a second. Units tell: yours are FLOPs squared a second.
 
             FLOPs:
             / peak ~>
@@ -161,7 +176,8 @@ EXERCISES = {
 
             to zero:
             floor + (1 - floor) * left ~> left
-            It falls to 0; the last step should have the factor floor.
+            floor + (1 - floor) * left ~> min(1.0, floor + left)
+            It falls to 0, or by 1; the last step should have the factor floor.
 
             n may be 0:
             max(1, round(decay * total_steps)) ~> round(decay * total_steps) && min(1.0, ~> 1.0 if n == 0 else min(1.0,
@@ -198,8 +214,43 @@ EXERCISES = {
 
             a cosine:
             * left ~> * (1 - math.cos(math.pi * left)) / 2
-            It falls along a cosine; a warmdown is a straight line, in equal parts.
+            * left ~> * left**2
+            * left ~> * (1 - (1 - left) ** 2)
+            * left ~> * math.sqrt(left)
+            It falls along a curve; a warmdown is a straight line, in equal parts.
+
+            the wrong way up:
+            * left ~> * (1 - left) if left < 1 else 1.0
+            * left ~> * min(1.0, (step + 1 - total_steps + n) / n) if left < 1 else 1.0
+            It rises from the floor to 1 in the last n steps. It should fall from 1 to the floor.
+
+            a step down:
+            * left ~> * (left >= 1)
+            It goes down to the floor at once, with no line between.
+
+            first n steps:
+            left = min(1.0, (total_steps - 1 - step) / n) ~> left = max(0.0, 1 - (step + 1) / n)
+            It falls in the first n steps. Those before the last n have the factor 1.
+
+            starts late:
+            left = ~> start = total_steps - n\\nleft = && ) * left ~> ) * (1.0 if step == start else left)
+            The first of the n steps still has the factor 1. It is one part down already.
         """,
+        mistakes=[
+            Mistake(
+                "only in the fall",
+                "The steps before the fall are right, those of the fall are not. Write down the last step's factor and "
+                "that of the one before.",
+                WARMDOWN,
+                only=lambda step, total, decay, floor: step >= total - max(1, round(decay * total)),
+            ),
+            Mistake(
+                "only before the fall",
+                "The fall is right; before it the factor should be 1.",
+                WARMDOWN,
+                only=lambda step, total, decay, floor: step < total - max(1, round(decay * total)),
+            ),
+        ],
     ),
     "12.3": Code(
         example=(torch.tensor([[[8.0]], [[0.0]], [[4.0]]]), torch.tensor([0.75, 0.5])),
@@ -211,7 +262,8 @@ EXERCISES = {
             s and 1 - s are exchanged: s is the share of a layer's own values.
 
             a chain:
-            return share * own + (1 - share) * own[:1] ~> used = [own[0]]\nfor s, v in zip(shares, own[1:]): used.append(s * v + (1 - s) * used[-1])\nreturn torch.stack(used)
+            return share * own + (1 - share) * own[:1] ~> used = [own[0]] \
+            \nfor s, v in zip(shares, own[1:]): used.append(s * v + (1 - s) * used[-1])\nreturn torch.stack(used)
             Each layer is mixed with what the layer before it used. It should be mixed with the first layer's values.
 
             the layer before:
@@ -311,6 +363,11 @@ EXERCISES = {
             torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> keys[:, keys.shape[1] // 2 - 1 : -1]
             The moved heads have the keys of the head before. Dimension 1 holds the heads, 2 the tokens.
 
+            along the entries:
+            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(1, dims=3)
+            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(1)
+            Without the dimension of the tokens, 2, a roll moves the entries of the keys.
+
             two back:
             return ~> move = torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2)\nreturn
             The keys are moved by two places; by one is meant.
@@ -371,6 +428,15 @@ EXERCISES = {
             0 for large ones:
             torch.tanh(logits / cap) ~> torch.nan_to_num(torch.sinh(logits / cap) / torch.cosh(logits / cap))
             A large logit comes out as 0. It should come out as cap.
+
+            cap upside down:
+            logits / cap ~> logits * cap && cap * bent ~> bent / cap
+            The logits are divided by cap before the tanh, and multiplied by it after.
+
+            another curve:
+            torch.tanh(logits / cap) ~> torch.sigmoid(logits / cap)
+            torch.tanh(logits / cap) ~> torch.sigmoid(logits / cap) && 1 - bent**2 ~> bent * (1 - bent)
+            That is a sigmoid, which makes 0 into 1/2. The curve asked for is tanh.
 
             a ratio:
             1 - bent**2 ~> cap * bent / logits

@@ -117,6 +117,10 @@ EXERCISES = {
             (1 - s) * x0 + s * x1 ~> s * x0 + (1 - s) * x1
             At t = 0 it stands on the data. Here time 0 is the noise.
 
+            both backwards:
+            (1 - s) * x0 + s * x1, x1 - x0 ~> s * x0 + (1 - s) * x1, x0 - x1
+            It all runs from the data to the noise. Here time 0 is the noise, and the walker goes to the data.
+
             time along the columns:
             t.view(-1, *[1] * (x0.ndim - 1)) ~> t
             {PER_ROW}
@@ -198,6 +202,18 @@ EXERCISES = {
             x + (1 - s) * v ~> x - (1 - s) * v
             One of the two is right, the other walks the wrong way: back to time 0, on to time 1.
 
+            time not used:
+            x - s * v, x + (1 - s) * v ~> x - v, x + v
+            Neither way is a whole unit of time: t lies behind, 1 − t is left.
+
+            x0 + the rest:
+            x + (1 - s) * v ~> x - s * v + (1 - s) * v
+            From time 0 the whole unit of time is left; 1 − t is left from x.
+
+            the velocity again:
+            x + (1 - s) * v ~> v
+            The second is a place, the line's end. Yours is the velocity.
+
             division by t:
             x + (1 - s) * v ~> (x - (1 - s) * (x - s * v)) / s
             Solving for x₁ by a division fails at t = 0. From x you can walk there.
@@ -209,7 +225,10 @@ EXERCISES = {
             scaled:
             x - s * v, ~> (1 - s) * x,
             x + (1 - s) * v ~> s * v
+            x + (1 - s) * v ~> v + (1 - s) * x
             x - s * v, x + (1 - s) * v ~> (1 - s) * x, s * v
+            x - s * v, x + (1 - s) * v ~> s * x - v, (1 - s) * x + v
+            x - s * v, x + (1 - s) * v ~> x / s, x / (1 - s)
             A place is reached from x, by adding a stretch of the way; it is no share of x, nor of v.
 
             time along the columns:
@@ -235,12 +254,24 @@ EXERCISES = {
             Near t = 1 every exponential is 0, and 0 / 0 is not a number. Only differences of exponents matter: subtract
             the largest before you exponentiate, or let a function do it that does.
 
+            guarded underflow:
+            .softmax(1) ~> .exp() && return ~> weights = weights / (weights.sum(1, keepdim=True) + 1e-12)\nreturn
+            .softmax(1) ~> .exp() && return ~> weights = weights / (weights.sum(1, keepdim=True) + 1e-12)\nreturn \
+            && points - x) ~> points - x * weights.sum(1, keepdim=True))
+            A small number in the divisor hides the 0 / 0, and the weights add up to nothing: it stands still where it
+            should run. The weights of a row must add up to 1 at any time.
+
             not normalised:
             .softmax(1) ~> .exp()
-            The exponentials are taken as weights as they are. The weights of a row must add up to 1.
+            .softmax(1) ~> .exp() && points - x) ~> points - x * weights.sum(1, keepdim=True))
+            .softmax(1) ~> .exp() && return ~> weights = weights / weights.sum()\nreturn
+            .softmax(1) ~> .sigmoid()
+            .softmax(1) ~> .log_softmax(1)
+            The weights of a row must add up to 1; yours do not, in every row.
 
             over the batch:
             softmax(1) ~> softmax(0)
+            softmax(1) ~> softmax(0) && points - x) ~> points - x * weights.sum(1, keepdim=True))
             The weights add up to 1 over the rows of the batch. Each row weighs the points among themselves.
 
             points not scaled:
@@ -259,9 +290,20 @@ EXERCISES = {
             / (1 - t[..., None]) ~> / t[..., None]
             The spread around t · point is that of the noise, 1 − t, not t.
 
+            brackets:
+            return (weights @ points - x) / (1 - t) ~> return weights @ points - x / (1 - t)
+            noise = (x[:, None] - t[..., None] * points) / ~> noise = (x[:, None] - t[..., None] * points) *
+            Mind the brackets: all of a difference, or all of a divisor, is divided by.
+
+            x is not scaled:
+            points - x) ~> points - t * x)
+            The way still to go leads from x itself.
+
             distance not squared:
             .square().sum(-1) / 2 ~> .square().sum(-1).sqrt() / (1 - t) / 2
             .square().sum(-1) / 2 ~> .square().sum(-1).sqrt() / 2
+            .square().sum(-1) / 2 ~> .abs().sum(-1) / (1 - t) / 2
+            .square().sum(-1) / 2 ~> .abs().sum(-1) / 2
             The exponent has the distance where its square belongs.
 
             factor 2:
@@ -316,6 +358,12 @@ EXERCISES = {
         section=FOLLOW,
         calls={"velocity": 2},
         edits="""
+            backwards in time:
+            t + h ~> t - h
+            t + h ~> t + 1
+            t + h ~> t * h
+            The Euler step arrives at time t + h; there the second velocity is asked for.
+
             midpoint:
             x + h * here, t + h) ~> x + h / 2 * here, t + h / 2) && (here + there) / 2 ~> there
             That is the midpoint method: as good, but another. Heun asks at the end of the step, and averages.
@@ -338,6 +386,7 @@ EXERCISES = {
 
             half the way:
             h * here ~> h / 2 * here
+            x + h * here, t + h ~> x + h / 2 * here, t + h / 2
             The second velocity is asked for half a step away. The Euler step goes all the way.
 
             step left out:
@@ -415,6 +464,13 @@ EXERCISES = {
             plain + w ~> plain + min(max(w, 0.0), 1.0)
             A scale above 1 is cut off. Beyond 1 is where guidance begins.
 
+            normalised:
+            plain + w * (velocity(x, t, labels) - plain) ~> (plain + w * velocity(x, t, labels)) / (1 + w)
+            plain + w * ~> plain + 1 / max(w, 1e-9) *
+            plain + w * ~> plain + w**2 *
+            plain + w * ~> plain + 0.5 *
+            The weights are other ones: (1 − w) of v_null and w of v_label.
+
             no null:
             return plain + w * (velocity(x, t, labels) - plain) ~> return w * velocity(x, t, labels)
             It multiplies v_label by w. The velocity without a class is not zero.
@@ -435,12 +491,12 @@ EXERCISES = {
             return plain + w * (velocity(x, t, labels) - plain) ~> return plain
             That is v_null: the class does not enter. Ask velocity for the labels as well.
 
-            shared out:
-            w * (velocity(x, t, labels) - plain) ~> w * velocity(x, t, labels) - plain
-            w multiplies v_label alone. It multiplies the difference: mind the brackets.
-
             rows mixed up:
-            velocity(x, t, torch.full_like(labels, null)) ~> velocity(x.repeat_interleave(2, 0), t.repeat_interleave(2), torch.cat((labels, torch.full_like(labels, null)))).chunk(2) && plain = ~> own, plain = && velocity(x, t, labels) - ~> own -
+            plain = velocity(x, t, torch.full_like(labels, null)) ~> \
+            x, t = x.repeat_interleave(2, 0), t.repeat_interleave(2) \
+            \nboth = torch.cat((labels, torch.full_like(labels, null))) \
+            \nown, plain = velocity(x, t, both).chunk(2) \
+            && velocity(x, t, labels) - ~> own -
             In the doubled batch rows and labels do not belong together: one of them is repeated row by row, the other
             as a whole.
         """,

@@ -601,7 +601,7 @@ PLANTED = {
             Wrong(wrong_5_secant, "a ratio", from_text=True),
             Wrong(wrong_5_nan_to_num, "0 for large ones", from_text=True),
             Wrong(wrong_5_in_place, "mutated", from_text=True),
-            Wrong(cap_reversed, "pair reversed"),
+            Wrong(cap_reversed, "relation:pair"),
             Wrong(cap_without_slope, "type"),
         ],
     ),
