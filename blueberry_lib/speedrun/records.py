@@ -158,19 +158,20 @@ def pairs(a: list[dict], b: list[dict]) -> list[tuple[dict, dict]]:
     peak by 25 %), several recipes or budgets in one set, a run that is there twice, and one seed alone."""
     if min(len(a), len(b)) < 2:
         raise BlueberryError("A comparison needs at least two seeds a recipe; one run says nothing of its spread.")
-    rows = [{key: r[key] for key in ("track", "data_sha256")} | machine(r) for r in (*a, *b)]
-    values = {key: sorted({str(row[key]) for row in rows} - {"not recorded"}) for key in rows[0]}
-    wrong = [f"their {key} differ: {', '.join(found)}" for key, found in values.items() if len(found) > 1]
+    shared = [{key: r[key] for key in ("track", "data_sha256")} | machine(r) for r in (*a, *b)]
+    values = [(key, {str(row[key]) for row in shared} - {"not recorded"}) for key in shared[0]]
+    values += [
+        (f"{key} on one side (see --{key})", {str(r[key]) for r in arm})
+        for arm in (a, b)
+        for key in ("recipe", "tokens")
+    ]
+    wrong = [f"their {key} differ: {', '.join(sorted(found))}" for key, found in values if len(found) > 1]
     peaks = [max(r["hardware"].get("peak_flops") or 0 for r in arm) / 1e9 for arm in (a, b)]  # noise only lowers one
     if max(peaks) > 1.25 * min(peaks) > 0:
         wrong.append("their measured peaks differ by over 25 %: {:.0f} and {:.0f} GFLOP/s".format(*peaks))
     a, b = (sorted(arm, key=lambda r: r["seed"]) for arm in (a, b))
     seeds = [[r["seed"] for r in arm] for arm in (a, b)]
     for arm, own in zip((a, b), seeds, strict=True):
-        for what, key in (("recipes", "recipe"), ("budgets", "tokens")):
-            found = sorted({str(r[key]) for r in arm})
-            if len(found) > 1:
-                wrong.append(f"one side has different {what}, {' and '.join(found)} (name one with --{key})")
         runs = {str([point.get("train_loss") for point in r.get("curve", ())] or r["val_loss"]) for r in arm}
         if min(len({*own}), len(runs)) < len(arm):
             wrong.append(f"a run of {arm[0]['recipe']} is there twice among seeds {own}")
