@@ -122,7 +122,8 @@ def student(values: Sequence[float]) -> tuple[float, float, float]:
     Student's t (Student, The probable error of a mean, 1908): of differences within pairs, the paired test."""
     from scipy.special import stdtr, stdtrit
 
-    mean, error, n = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values)), len(values)
+    n, mean = len(values), statistics.fmean(values)
+    error = float(np.std(values, ddof=1)) / math.sqrt(n)
     p = float(stdtr(n - 1, mean / error)) if error else float(mean >= 0)
     return mean, float(stdtrit(n - 1, 0.975)) * error, p
 
@@ -133,7 +134,7 @@ def sign_flips(differences: Sequence[float]) -> float:
     sums = np.zeros(1)
     for difference in differences:
         sums = np.concatenate([sums + difference, sums - difference])
-    return float(np.mean(sums <= sums[0] + 1e-12))
+    return float(np.mean(~(sums > sums[0] + 1e-12)))
 
 
 def median_ratio(ratios: Sequence[float]) -> tuple[float, list[float] | None, float]:
@@ -195,7 +196,7 @@ def compare(a: list[dict], b: list[dict]) -> dict:
         "seeds": [pair[0]["seed"] for pair in found],
         "machine": min(map(machine, (*a, *b)), key=lambda one: one["flags"] != "not recorded"),
         "val_loss": [statistics.fmean(values) for values in losses],
-        "val_loss_std": [statistics.stdev(values) for values in losses],
+        "val_loss_std": np.std(losses, axis=1, ddof=1).tolist(),
         "val_loss_difference": mean,
         "val_loss_interval": [mean - half, mean + half],
         "p_lower_loss": p,
