@@ -28,6 +28,7 @@ KNOWN_GPUS = {
     "V100": (125e12, 0.70),
     "T4": (65e12, 0.35),
 }
+CPU_FLAGS = ("avx2", "avx512", "avx512_bf16", "amx_tile")  # what the speed and the rounding of products hang on
 PROFILES = ("smoke", "cpu", "t4", "gpu")
 CPU_CORE_PRICE = 0.045  # dollars an hour for one virtual core, a compute-optimized cloud machine, 2025
 
@@ -49,8 +50,9 @@ class Hardware:
     """Dollars; None if unknown."""
 
     def summary(self) -> dict:
-        """The fields as plain JSON values."""
-        return {**self.__dict__, "compute_dtype": str(self.compute_dtype).removeprefix("torch.")}
+        """The fields as plain JSON values, and those instructions of CPU_FLAGS that the processor has."""
+        flags = [flag for flag in CPU_FLAGS if getattr(torch.cpu, f"_is_{flag}_supported", bool)()]
+        return {**self.__dict__, "compute_dtype": str(self.compute_dtype).removeprefix("torch."), "flags": flags}
 
 
 def autocast(device: str, dtype: torch.dtype) -> torch.autocast:

@@ -51,8 +51,8 @@ class SpeedrunCompare:
     """The recipe that should beat it."""
     track: str = "pocket"
     """pocket, 8M, 20M, 100M or 1B."""
-    seeds: int = 3
-    """Runs of each, at least 2."""
+    seeds: int = 7
+    """Runs of each, at least 2; a claim takes 7."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     experiment_name: str | None = None
@@ -62,7 +62,8 @@ class SpeedrunCompare:
 
     def run(self) -> None:
         from blueberry_lib.plots import loss_figure
-        from blueberry_lib.speedrun.compare import compare_recipes, describe
+        from blueberry_lib.speedrun.compare import compare_recipes
+        from blueberry_lib.speedrun.verify import describe_claims, verdicts
         from blueberry_lib.training.folder import write_json
 
         folder = RUNS / (self.experiment_name or f"compare-{self.track}-{self.a}-{self.b}")
@@ -70,7 +71,7 @@ class SpeedrunCompare:
         for path in filter(None, (folder / "compare.json", self.output)):
             write_json(path, {"summary": summary, "records": records})
         loss_figure(records, folder / "loss.png")
-        print(f"\n{describe(summary)}\nWrote {folder}/compare.json and loss.png.")
+        print(f"\n{describe_claims(verdicts(summary))}\nWrote {folder}/compare.json and loss.png.")
 
 
 @dataclass(frozen=True)

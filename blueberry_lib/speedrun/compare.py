@@ -5,6 +5,7 @@ continued, so that stopping an experiment loses nothing but seconds.
 """
 
 import statistics
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from blueberry_lib.config import BlueberryError, TrainConfig
 from blueberry_lib.plots import by_recipe
 from blueberry_lib.speedrun.recipes import get_recipe
-from blueberry_lib.speedrun.records import compare, read_record
+from blueberry_lib.speedrun.records import compare, read_record, student
 from blueberry_lib.speedrun.run import run
 from blueberry_lib.training.folder import load_config
 
@@ -60,25 +61,16 @@ def compare_recipes(
     summary["shortest"] = None
     shortest: list[dict] = []
     if summary["val_loss"][1] <= bar:
-        fails, holds = 0, BUDGET_STEPS
-        while holds - fails > 1:
-            middle = (fails + holds) // 2
-            if once(b, 0, middle)["val_loss"] <= bar:
-                holds = middle
-            else:
-                fails = middle
-        while True:
+        holds = 1 + bisect_left(range(1, BUDGET_STEPS), True, key=lambda parts: once(b, 0, parts)["val_loss"] <= bar)
+        while not shortest or statistics.fmean(record["val_loss"] for record in shortest) > bar:
             shortest = [once(b, seed, holds) for seed in range(seeds)]
-            loss = statistics.fmean(record["val_loss"] for record in shortest)
-            if loss <= bar:
-                break
             holds += 1
-        seconds = statistics.fmean(record["active_seconds"] for record in shortest)
+        found = compare(records_a, shortest)
         summary["shortest"] = {
             "tokens": shortest[0]["tokens"],
-            "val_loss": loss,
-            "active_seconds": seconds,
-            "active_time_ratio": seconds / summary["active_seconds"][0],
+            "val_loss": found["val_loss"][1],
+            "active_seconds": found["active_seconds"][1],
+            "active_time_ratio": found["active_time_ratio"],
         }
     return summary, [*records_a, *records_b, *(r for r in shortest if r["tokens"] != records_b[0]["tokens"])]
 
@@ -127,32 +119,12 @@ def reproduce(config: TrainConfig, folder: Path, say: Callable = print) -> float
     return max(abs(a - b) for a, b in zip(*losses, strict=True))
 
 
-def describe(summary: dict) -> str:
-    """A comparison in words."""
-    (a, b), (loss_a, loss_b), (std_a, std_b) = summary["recipes"], summary["val_loss"], summary["val_loss_std"]
-    shown = "shown" if summary["p_lower_loss"] < 0.01 else "not shown"
-    lines = [
-        f"{a}: validation loss {loss_a:.4f} ± {std_a:.4f}, {summary['active_seconds'][0]:.1f} active seconds",
-        f"{b}: validation loss {loss_b:.4f} ± {std_b:.4f}, {summary['active_seconds'][1]:.1f} active seconds",
-        f"{b} − {a}: {summary['val_loss_difference']:+.4f} nats at the same tokens, in "
-        f"{summary['active_time_ratio']:.2f}× the time; lower loss {shown} "
-        f"(Welch, one-sided, p = {summary['p_lower_loss']:.2g})",
-    ]
-    shortest = summary["shortest"]
-    if shortest:
-        lines.append(
-            f"{b} is no worse than {a} from {shortest['tokens']:,} tokens on (loss {shortest['val_loss']:.4f}): "
-            f"{shortest['active_time_ratio']:.2f}× {a}'s active time"
-        )
-    return "\n".join(lines)
-
-
 def summarize(records: Sequence[dict]) -> str:
-    """A line for each recipe or run among the records: seeds, loss with spread, active time."""
+    """A line for each recipe or run among the records: seeds, loss with its 95 % interval, active time."""
     lines = [f"{'recipe':<24} {'seeds':>5} {'validation loss':>18} {'active s':>9} {'parameters':>11}"]
     for name, runs in by_recipe(records).items():
         losses, seconds = ([run[key] for run in runs] for key in ("val_loss", "active_seconds"))
-        spread = f" ± {statistics.stdev(losses):.4f}" if len(losses) > 1 else " " * 9
+        spread = f" ± {student(losses)[1]:.4f}" if len(losses) > 1 else " " * 9
         lines.append(
             f"{name:<24} {len(runs):>5} {statistics.fmean(losses):>9.4f}{spread} {statistics.fmean(seconds):>9.1f} "
             f"{runs[0]['params']:>11,}"

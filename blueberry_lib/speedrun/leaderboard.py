@@ -1,17 +1,20 @@
 """The book's leaderboard page, made from the records in ``book/records``.
 
-A file there that holds ``records`` (a ladder, a comparison) or is one is read. What ranks is the improvement over
-``r4`` measured on the same machine and data.
+A file there that holds ``records`` (a ladder, a comparison) or is one is read. What ranks is the improvement over the
+incumbent, measured in pairs on the same machine and data.
 """
 
 import json
 import statistics
 from pathlib import Path
 
+from blueberry_lib.config import BlueberryError
 from blueberry_lib.speedrun.recipes import RECIPES
+from blueberry_lib.speedrun.records import machine, student
 from blueberry_lib.speedrun.tracks import TRACKS
 from blueberry_lib.speedrun.verify import SEEDS, claims
 
+BASES = ("r4", "r4-tuned")  # what stands beside every recipe, where there are runs of it
 CLASSES = {"cpu": "CPU", "mps": "Apple GPU", "cuda": "GPU"}
 
 
@@ -24,9 +27,8 @@ def load_records(folder: Path) -> list[dict]:
         candidates = content.get("records", [content]) if isinstance(content, dict) else []
         for record in candidates:
             if isinstance(record, dict) and {"track", "recipe", "val_loss", "hardware", "date"} <= record.keys():
-                machine = (record["hardware"]["name"], record["data_sha256"])
-                key = (record["track"], record["recipe"], record["seed"], record["tokens"], *machine)
-                found.setdefault(str(key), record)
+                key = [record[name] for name in ("track", "recipe", "seed", "tokens", "data_sha256")]
+                found.setdefault(str([*key, machine(record)]), record)
     return list(found.values())
 
 
@@ -42,59 +44,92 @@ def _mean(runs: list[dict], key: str) -> float:
     return statistics.fmean(run[key] for run in runs)
 
 
-def _against(base: list[dict], runs: list[dict]) -> tuple[str, bool]:
-    """The improvement over r4 in words, and whether it is shown."""
-    if not base or runs[0]["recipe"] == "r4":
-        return "–", False
-    difference = _mean(runs, "val_loss") - _mean(base, "val_loss")
-    if min(len(base), len(runs)) < 2:
-        return f"{difference:+.3f} (one run says nothing of its spread)", False
-    found = claims(base, runs)
-    if found["lower_loss"]["shown"]:
-        return f"**{difference:+.3f}**, shown (p = {found['lower_loss']['p']:.1g})", True
-    if found["faster"]["shown"]:
-        return f"{difference:+.3f}, faster: shown (p = {found['faster']['p']:.1g})", True
-    return f"{difference:+.3f}, not shown", False
+def _claims(base: list[dict], runs: list[dict]) -> tuple[str, str, str]:
+    """Of runs against others of the same seeds: the difference with its 95 % interval, the standing of the better
+    claim, and its p; the reason in place of the first where they make no pairs."""
+    seeds = {run["seed"] for run in base} & {run["seed"] for run in runs}
+    try:
+        found = claims(*([run for run in arm if run["seed"] in seeds] for arm in (base, runs)))
+    except BlueberryError as refusal:
+        return str(refusal), "not shown", ""
+    summary, claim = found["summary"], found["lower_loss"]
+    p = f"p = {claim['p']:.1g}, sign flips {summary['p_sign_flips']:.2g}"
+    if claim["standing"] == "not shown" != found["faster"]["standing"]:
+        claim = found["faster"]
+        p = f"no worse in {summary['active_time_ratio']:.2f}× the time, p = {claim['p']:.1g}"
+    difference = "{:+.3f} ({:+.3f} to {:+.3f})".format(summary["val_loss_difference"], *summary["val_loss_interval"])
+    return difference, claim["standing"], f"{len(seeds)} pairs, {p}"
+
+
+def standings(recipes: dict[str, list[dict]]) -> tuple[str, dict[str, tuple[str, str, str, str]]]:
+    """The recipe that holds the record and, for each other, the incumbent that it met and what it showed against that.
+
+    They meet in the order of the history, r4 first; who shows something, be it provisional, is the next incumbent.
+    """
+    incumbent, met = "r4", {}
+    place = {name: number for number, name in enumerate(RECIPES)}
+    for name in sorted(recipes, key=lambda name: (place.get(name, len(place)), min(r["date"] for r in recipes[name]))):
+        if name != "r4" in recipes:
+            met[name] = (incumbent, *_claims(recipes[incumbent], recipes[name]))
+            if met[name][2] != "not shown" and recipes[name][0]["official"]:
+                incumbent = name
+    return incumbent, met
 
 
 def render(records: list[dict]) -> str:
-    """The tables: for each track, machine class, machine and data, the recipes, lowest validation loss first. A recipe
-    is confirmed once its improvement over r4 is shown on a second machine."""
+    """The tables: for each track, machine and data the recipes, the record first and then by validation loss. A recipe
+    is confirmed once what it shows against the incumbent is shown on a second machine."""
     official = [record for record in records if record["tokens"] > 0.99 * TRACKS[record["track"]].train_tokens]
     groups: dict[tuple, dict[str, list[dict]]] = {}
     for record in official:
-        place = (record["track"], machine_class(record), record["hardware"]["name"], record["data_sha256"])
+        place = (record["track"], machine_class(record), *map(str, machine(record).values()), record["data_sha256"])
         groups.setdefault(place, {}).setdefault(record["recipe"], []).append(record)
-    verdicts = {
-        (place, name): _against(recipes.get("r4", []), runs)
-        for place, recipes in groups.items()
-        for name, runs in recipes.items()
-    }
-    shown_on = {(place[0], name, place[2]) for (place, name), (_, shown) in verdicts.items() if shown}
+    boards = {place: standings(recipes) for place, recipes in groups.items()}
+    shown = [
+        (place[0], name, row[0]) for place, (_, met) in boards.items() for name, row in met.items() if row[2] == "shown"
+    ]
     lines = []
     for place, recipes in sorted(groups.items()):
-        track, kind, machine, data = place
+        track, kind, name, dtype, threads, flags, data = place
+        incumbent, met = boards[place]
         versions = next(iter(recipes.values()))[0]["versions"]
+        bases = [base for base in BASES if base in recipes]
         lines += [
-            f"### {track}, {kind}: {machine}",
+            f"### {track}, {kind}: {name}",
             "",
-            f"Data `{data[:12]}…`, Python {versions['python']}, torch {versions['torch']}.",
+            f"{dtype}, {threads} threads, processor flags {flags}. Data `{data[:12]}…`, Python {versions['python']}, "
+            f"torch {versions['torch']}. Differences are paired; ± and brackets are 95 % intervals.",
             "",
-            "| recipe | what it changes | runs | validation loss | against r4 | active time | status |",
-            "|---|---|---|---|---|---|---|",
+            f"| recipe | what it changes | runs | validation loss |{''.join(f' against {base} |' for base in bases)} "
+            "against the incumbent | active time | FLOPs a token | status |",
+            "|---|---|---|---|" + len(bases) * "---|" + "---|---|---|---|",
         ]
-        for name, runs in sorted(recipes.items(), key=lambda item: _mean(item[1], "val_loss")):
-            losses = [run["val_loss"] for run in runs]
-            spread = f" ± {statistics.stdev(losses):.3f}" if len(losses) > 1 else ""
-            idea = RECIPES[name].idea if name in RECIPES else name.replace("-", " ")
-            unranked = "" if runs[0]["official"] else "history, unranked; "
-            machines = sum(shown[:2] == (track, name) for shown in shown_on)
-            confirmed = "confirmed" if machines > 1 else "submitted"
-            status = unranked + (confirmed if len(runs) >= SEEDS else f"provisional: {len(runs)} of {SEEDS} runs")
-            lines.append(
-                f"| {name} | {idea} | {len(runs)} | {_mean(runs, 'val_loss'):.3f}{spread} | {verdicts[place, name][0]} "
-                f"| {_mean(runs, 'active_seconds'):.1f} s | {status} |"
-            )
+        for recipe, runs in sorted(
+            recipes.items(), key=lambda item: (item[0] != incumbent, _mean(item[1], "val_loss"))
+        ):
+            spread = f" ± {student([run['val_loss'] for run in runs])[1]:.3f}" if len(runs) > 1 else ""
+            other, difference, standing, p = met.get(recipe, ("", "–", "", ""))
+            status = [
+                "**record**" if recipe == incumbent else "",
+                "" if runs[0]["official"] else "history, unranked",
+                f"provisional: {len(runs)} of {SEEDS} runs"
+                if len(runs) < SEEDS
+                else "confirmed"
+                if shown.count((track, recipe, other)) > 1
+                else "submitted",
+            ]
+            cells = [
+                recipe,
+                RECIPES[recipe].idea if recipe in RECIPES else recipe.replace("-", " "),
+                len(runs),
+                f"{_mean(runs, 'val_loss'):.3f}{spread}",
+                *("–" if base == recipe else _claims(recipes[base], runs)[0] for base in bases),
+                f"{other}: {'' if other in bases else f'{difference}, '}{standing} ({p})" if p else difference,
+                f"{_mean(runs, 'active_seconds'):.1f} s",
+                f"{_mean(runs, 'flops') / _mean(runs, 'tokens') / 1e6:,.1f} M",
+                "; ".join(filter(None, status)),
+            ]
+            lines.append(f"| {' | '.join(map(str, cells))} |")
         lines.append("")
     lines += ["### The original's figures", ""]
     lines += ["One RTX 4090, its own data; never to be set beside ours.", ""]

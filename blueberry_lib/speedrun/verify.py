@@ -11,12 +11,11 @@ import statistics
 from itertools import pairwise
 
 from blueberry_lib.config import BlueberryError, TrainConfig, from_dict
-from blueberry_lib.speedrun.records import compare, content_sha256, p_lower
+from blueberry_lib.speedrun.records import MARGIN, compare, content_sha256
 from blueberry_lib.speedrun.tracks import deviations
 
-SEEDS = 5  # runs an arm that a claim takes
+SEEDS = 7  # pairs that a claim takes: the fewest whose sign flips can come below P
 P = 0.01
-MARGIN = 0.005  # nats by which a faster recipe may be worse
 FIELDS = {
     "track": str, "recipe": str, "seed": int, "official": bool, "deviations": list, "params": int, "tokens": int,
     "steps": int, "train_loss": float, "val_loss": float, "val_perplexity": float, "active_seconds": float,
@@ -26,47 +25,57 @@ FIELDS = {
 
 
 def claims(a: list[dict], b: list[dict]) -> dict:
-    """What the records ``b`` show against ``a``: ``lower_loss`` and ``faster``, each with ``shown``, ``p`` and ``why``.
+    """What the records ``b`` show against those of the same seeds in ``a``; raises BlueberryError for what makes no
+    pairs."""
+    return verdicts(compare(a, b))
 
-    Lower loss: Welch's one-sided test, p < 0.01. Faster: the same on active time, and the loss not worse by
-    more than 0.005 nats, by a test of that too. Either takes five runs an arm. Raises BlueberryError for records of
-    different tracks, data or machines, and for several budgets within one set.
+
+def verdicts(summary: dict) -> dict:
+    """The claims ``lower_loss`` and ``faster`` of a comparison, each with ``p``, ``why`` and ``standing``: shown,
+    provisional (fewer than SEEDS pairs) or not shown. Either takes seeds 0 to n − 1.
+
+    Lower loss: Student's paired test, one-sided, p < 0.01. Faster: the sign test on the ratios of active time, which
+    takes 7 pairs to come below 0.01, and Student's paired test that the loss is not worse by MARGIN.
     """
-    for arm in (a, b):
-        budgets = sorted({record["tokens"] for record in arm})
-        if len(budgets) > 1:
-            raise BlueberryError(
-                f"The runs of {arm[0]['recipe']} have different budgets, {' and '.join(map(str, budgets))} tokens: "
-                "name one, with --tokens."
-            )
-    summary = compare(a, b)
-    seeds = min(len(a), len(b))
-    losses, seconds = ([[r[key] for r in records] for records in (a, b)] for key in ("val_loss", "active_seconds"))
-    p_loss, p_time = summary["p_lower_loss"], p_lower(seconds[1], seconds[0])
-    p_worse = p_lower(losses[1], [loss + MARGIN for loss in losses[0]])
-    few = f"{seeds} runs an arm; a claim takes {SEEDS}"
+    seeds = summary["seeds"]
+    p_loss, p_time, p_worse = (summary[f"p_{name}"] for name in ("lower_loss", "less_time", "no_worse"))
 
     def verdict(p: float, fails: str) -> dict:
-        why = few if seeds < SEEDS else fails if fails else ""
-        return {"shown": not why, "p": p, "why": why}
+        few = f"{len(seeds)} pairs; a claim takes {SEEDS}" if len(seeds) < SEEDS else ""
+        picked = "" if seeds == list(range(len(seeds))) else f"seeds {seeds} are picked; a claim takes 0 to n − 1"
+        standing = "not shown" if picked or not p < P else "provisional" if few else "shown"
+        return {"standing": standing, "p": p, "why": picked or ("" if p < P else fails) or few}
 
-    slower = f"p = {p_time:.2g} on active time" if p_time >= P else ""
-    worse = f"a loss {MARGIN} nats worse is not ruled out (p = {p_worse:.2g})" if p_worse >= P else ""
+    slower = "" if p_time < P else f"p = {p_time:.2g} on active time"
+    worse = "" if p_worse < P else f"a loss {MARGIN} nats worse is not ruled out (p = {p_worse:.2g})"
     return {
         "summary": summary,
-        "lower_loss": verdict(p_loss, f"p = {p_loss:.2g} on validation loss" if p_loss >= P else ""),
+        "lower_loss": verdict(p_loss, f"p = {p_loss:.2g} on validation loss"),
         "faster": verdict(max(p_time, p_worse), "; ".join(filter(None, (slower, worse)))),
     }
 
 
 def describe_claims(found: dict) -> str:
-    """The claims in words."""
-    a, b = found["summary"]["recipes"]
-    lines = []
+    """A comparison and its claims in words."""
+    summary = found["summary"]
+    (a, b), n, interval = summary["recipes"], len(summary["seeds"]), summary["active_time_interval"]
+    lines = [
+        f"{n} pairs on " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in summary["machine"].items()),
+        f"{b} − {a}: {summary['val_loss_difference']:+.4f} nats, 95 % interval "
+        + "{:+.4f} to {:+.4f}; ".format(*summary["val_loss_interval"])
+        + f"paired t, one-sided, p = {summary['p_lower_loss']:.2g}; "
+        f"sign flips p = {summary['p_sign_flips']:.2g}, at least {0.5**n:.2g} for {n} pairs",
+        f"active time: {summary['active_time_ratio']:.2f}×, the median; "
+        + ("95 % interval {:.2f} to {:.2f}".format(*interval) if interval else "an interval takes 6 pairs"),
+    ]
     for name, words in (("lower_loss", "a lower validation loss"), ("faster", "no worse in less active time")):
         claim = found[name]
-        verdict = f"shown (p = {claim['p']:.2g})" if claim["shown"] else f"not shown: {claim['why']}"
-        lines.append(f"{b} against {a}, {words}: {verdict}")
+        lines.append(f"{b} against {a}, {words}: " + ": ".join(filter(None, (claim["standing"], claim["why"]))))
+    if shortest := summary.get("shortest"):
+        lines.append(
+            f"{b} is no worse than {a} from {shortest['tokens']:,} tokens on (loss {shortest['val_loss']:.4f}): "
+            f"{shortest['active_time_ratio']:.2f}× {a}'s active time"
+        )
     return "\n".join(lines)
 
 

@@ -9,7 +9,6 @@ from blueberry_lib.speedrun import compare as module
 from blueberry_lib.speedrun.compare import (
     BUDGET_STEPS,
     compare_recipes,
-    describe,
     ladder,
     reproduce,
     run_once,
@@ -18,6 +17,7 @@ from blueberry_lib.speedrun.compare import (
     with_field,
 )
 from blueberry_lib.speedrun.recipes import get_recipe
+from blueberry_lib.speedrun.verify import describe_claims, verdicts
 
 pytest.importorskip("scipy")
 
@@ -30,7 +30,7 @@ def test_seeds_are_interleaved_and_the_budget_is_the_shortest(monkeypatch, tmp_p
         loss = 3.73 if recipe == "r4" else 4.1 - 0.6 * parts / BUDGET_STEPS
         noise = 0.001 * seed + (0.02 if recipe == "best" and seed == 2 else 0)
         return {
-            "recipe": recipe, "track": track, "data_sha256": "d", "hardware": {"name": "cpu"},
+            "recipe": recipe, "track": track, "seed": seed, "data_sha256": "d", "hardware": {"name": "cpu"},
             "val_loss": loss + noise, "active_seconds": 60.0 * parts / BUDGET_STEPS, "tokens": parts,
         }  # fmt: skip
 
@@ -42,20 +42,21 @@ def test_seeds_are_interleaved_and_the_budget_is_the_shortest(monkeypatch, tmp_p
     assert summary["shortest"]["tokens"] == 21 and summary["shortest"]["val_loss"] <= summary["val_loss"][0]
     assert summary["shortest"]["active_time_ratio"] == pytest.approx(21 / 32)
     assert len(records) == 9
-    assert "lower loss shown" in describe(summary) and "0.66×" in describe(summary)
+    words = describe_claims(verdicts(summary))
+    assert "from 21 tokens on" in words and "0.66× r4's active time" in words
 
 
 def test_a_recipe_that_is_no_better_has_no_budget(monkeypatch, tmp_path):
     def fake(folder, recipe, track, seed, *_):
         return {
-            "recipe": recipe, "track": track, "data_sha256": "d", "hardware": {"name": "cpu"},
+            "recipe": recipe, "track": track, "seed": seed, "data_sha256": "d", "hardware": {"name": "cpu"},
             "val_loss": 3.7 + 0.01 * seed + 0.001 * (recipe == "best"), "active_seconds": 1.0, "tokens": 1,
         }  # fmt: skip
 
     monkeypatch.setattr(module, "run_recipe", fake)
     summary, records = compare_recipes("r4", "best", "pocket", 2, tmp_path)
     assert summary["shortest"] is None and len(records) == 4
-    assert "not shown" in describe(summary)
+    assert "a lower validation loss: not shown" in describe_claims(verdicts(summary))
 
 
 def test_a_ladder_turns_through_the_recipes_seed_by_seed(monkeypatch, tmp_path):

@@ -10,14 +10,14 @@ import pytest
 
 from blueberry_lib.config import BlueberryError
 from blueberry_lib.speedrun.recipes import get_recipe
-from blueberry_lib.speedrun.records import content_sha256
+from blueberry_lib.speedrun.records import content_sha256, p_lower
 from blueberry_lib.speedrun.verify import check_record, claims, describe_claims, faults
 
 pytest.importorskip("scipy")
 RNG = np.random.default_rng(0)
 
 
-def arm(recipe, losses, seconds=None, **changes):
+def arm(recipe, losses, seconds=None, seeds=None, **changes):
     base = {
         "track": "pocket",
         "data_sha256": "d",
@@ -27,40 +27,71 @@ def arm(recipe, losses, seconds=None, **changes):
         **changes,
     }
     seconds = [10.0] * len(losses) if seconds is None else seconds
-    return [{**base, "val_loss": loss, "active_seconds": s} for loss, s in zip(losses, seconds, strict=True)]
+    rows = zip(seeds or range(len(losses)), map(float, losses), map(float, seconds), strict=True)
+    return [{**base, "seed": seed, "val_loss": loss, "active_seconds": s} for seed, loss, s in rows]
 
 
-def share(effect, slower, claim, count=1000):
-    """How often a claim is shown, with five seeds an arm, for a true effect on loss and a true ratio of times."""
-    shown = 0
-    for _ in range(count):
-        a = arm("a", RNG.normal(3.9, 0.01, 5), RNG.normal(10, 0.2, 5))
-        b = arm("b", RNG.normal(3.9 + effect, 0.01, 5), RNG.normal(10 * slower, 0.2, 5))
-        shown += claims(a, b)[claim]["shown"]
-    return shown / count
+def drawn(effect, sd, slower=1.0, n=7):
+    """Two arms whose seeds they share: 0.05 nats from seed to seed, ``sd`` within a pair, as r2 to r6 have."""
+    seed = RNG.normal(3.9, 0.05, n)
+    before, after = seed, seed + effect + RNG.normal(0, sd, n)
+    return arm("a", before, RNG.normal(10, 0.2, n)), arm("b", after, RNG.normal(10 * slower, 0.2, n))
 
 
-def test_without_an_effect_a_claim_is_shown_in_about_one_of_a_hundred():
-    assert 0.003 < share(0.0, 1.0, "lower_loss", 3000) < 0.02
-    assert share(-0.03, 1.0, "faster", 2000) < 0.02
-    assert share(0.005, 0.5, "faster", 2000) < 0.02, "as much worse as the margin, however fast"
+def share(claim, count, *args, **kwargs):
+    """How often a claim is shown."""
+    return np.mean([claims(*drawn(*args, **kwargs))[claim]["standing"] == "shown" for _ in range(count)])
 
 
-def test_a_large_effect_is_found():
-    assert share(-0.05, 1.0, "lower_loss", 300) > 0.95
-    assert share(-0.03, 0.8, "faster", 300) > 0.95
+def test_without_an_effect_a_claim_is_shown_in_one_of_a_hundred():
+    assert share("lower_loss", 2500, 0.0, 0.008) == pytest.approx(0.01, abs=0.006)
+    assert share("faster", 1500, -0.03, 0.008) == pytest.approx(1 / 128, abs=0.007)
+    assert share("faster", 1500, 0.005, 0.008, 0.5) == pytest.approx(0.01, abs=0.008), "worse by the margin, and fast"
+
+
+@pytest.mark.parametrize("sd", [0.004, 0.008, 0.012])
+def test_the_power_is_that_of_the_paired_t_and_far_above_welchs(sd):
+    stats = pytest.importorskip("scipy.stats")
+    effect, n = -0.02, 7
+    expected = stats.nct.cdf(stats.t.ppf(0.01, n - 1), n - 1, effect / sd * n**0.5)
+    assert share("lower_loss", 600, effect, sd) == pytest.approx(expected, abs=0.05) and expected > 0.8
+    unpaired = [
+        p_lower(*([r["val_loss"] for r in runs] for runs in drawn(effect, sd)[::-1])) < 0.01 for _ in range(400)
+    ]
+    assert np.mean(unpaired) < 0.1
+
+
+def test_a_faster_recipe_that_is_no_worse_is_found():
+    assert share("faster", 300, -0.03, 0.008, 0.8) > 0.95
 
 
 def test_what_is_not_shown_says_why():
-    a, b = arm("a", [3.9, 3.91, 3.92, 3.93, 3.94]), arm("b", [3.5, 3.51, 3.52])
-    assert "3 runs an arm; a claim takes 5" in describe_claims(claims(a, b))
-    found = claims(a, arm("b", [3.9, 3.92, 3.91, 3.93, 3.95], [9.0, 9.1, 9.2, 9.0, 9.1]))
-    assert not found["lower_loss"]["shown"] and "p = " in found["lower_loss"]["why"]
-    assert not found["faster"]["shown"] and "not ruled out" in found["faster"]["why"]
+    five, lower = [3.9, 3.91, 3.92, 3.93, 3.94], [3.5, 3.511, 3.52, 3.531, 3.54]
+    found = claims(arm("a", five), arm("b", lower))
+    assert found["lower_loss"]["standing"] == "provisional" and found["lower_loss"]["p"] < 1e-6
+    words = describe_claims(found)
+    assert "a lower validation loss: provisional: 5 pairs; a claim takes 7" in words
+    assert "sign flips p = 0.031, at least 0.031 for 5 pairs" in words and "an interval takes 6 pairs" in words
+    found = claims(arm("a", five), arm("b", [3.9, 3.92, 3.911, 3.93, 3.95], [9.0, 9.1, 9.2, 9.0, 9.1]))
+    assert found["lower_loss"]["standing"] == "not shown" and "p = " in found["lower_loss"]["why"]
+    assert found["faster"]["standing"] == "not shown" and "not ruled out" in found["faster"]["why"]
+    assert "p = 0.031 on active time" in found["faster"]["why"], "the least that five pairs can give"
     with pytest.raises(BlueberryError, match="data_sha256 differ"):
-        claims(a, arm("b", [3.5] * 5, data_sha256="other"))
-    with pytest.raises(BlueberryError, match="different budgets, 8 and 9 tokens"):
-        claims(a, arm("b", [3.5] * 5) + arm("b", [3.6] * 5, tokens=8))
+        claims(arm("a", five), arm("b", lower, data_sha256="other"))
+    with pytest.raises(BlueberryError, match="tokens on one side .see --tokens. differ: 8, 9"):
+        claims(arm("a", five * 2), arm("b", lower) + arm("b", lower, tokens=8))
+
+
+def test_seven_pairs_show_a_claim_but_not_with_picked_seeds_nor_with_a_run_that_diverged():
+    a, b = [3.9 + 0.01 * seed for seed in range(7)], [3.5 + 0.011 * seed for seed in range(7)]
+    found = claims(arm("a", a), arm("b", b, [8.0 + 0.1 * seed for seed in range(7)]))
+    assert found["lower_loss"]["standing"] == found["faster"]["standing"] == "shown"
+    assert "0.83×, the median; 95 % interval 0.80 to 0.86" in describe_claims(found)
+    picked = [0, 1, 2, 3, 5, 8, 13]
+    found = claims(arm("a", a, seeds=picked), arm("b", b, seeds=picked))
+    assert found["lower_loss"]["standing"] == "not shown" and "are picked" in found["lower_loss"]["why"]
+    found = claims(arm("a", a), arm("b", [math.nan, *b[1:]]))
+    assert {found[claim]["standing"] for claim in ("lower_loss", "faster")} == {"not shown"}
 
 
 def honest():
