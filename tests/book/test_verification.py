@@ -92,11 +92,11 @@ def test_no_module_that_is_really_loaded_is_missed(source):
     assert len(loaded) > 5 and loaded <= set(TOOL.files_needed([source]).values())
 
 
-def test_a_chapter_whose_checked_output_differs_fails_and_one_that_raises(tmp_path):
-    for name, checked, source in (("right", "1", "print(1)"), ("wrong", "2", "print(1)"), ("raises", "1", "1 / 0")):
-        path = notebook(tmp_path / f"{name}.ipynb", f"# NBVAL_CHECK_OUTPUT\n{source}", checked=checked)
-        ((failure, seconds),) = TOOL.run_chapter(path, tmp_path).values()
-        assert bool(failure) is (name != "right") and seconds > 0, failure
+@pytest.mark.parametrize("checked", ["1", "2"])
+def test_a_chapter_whose_checked_output_differs_fails(tmp_path, checked):
+    path = notebook(tmp_path / "n.ipynb", "# NBVAL_CHECK_OUTPUT\nprint(1)", checked=checked)
+    ((failure, seconds),) = TOOL.run_chapter(path, tmp_path).values()
+    assert bool(failure) is (checked != "1") and seconds > 0, failure
 
 
 def test_exercises_run_apart_and_each_says_what_failed(tmp_path):
