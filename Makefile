@@ -2,7 +2,7 @@
 # make test       run every test
 # make lab        open the notebooks in JupyterLab
 # make book       build the book into _build/html
-# make notebooks  execute again the notebooks that changed
+# make notebooks  execute again the notebooks that changed, and verify those on which a change may tell
 # Each makes the environment it needs in .venv, once. PYTHON=... chooses the Python (3.11 to 3.13).
 
 VENV := .venv
@@ -40,3 +40,4 @@ book: $(INSTALLED)
 
 notebooks: $(INSTALLED)
 	@$(BIN)/python book/tools/notebooks.py run
+	@$(BIN)/python book/tools/notebooks.py verify

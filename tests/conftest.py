@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from blueberry_lib.config import ModelConfig
 
 torch.set_num_threads(1)  # the models here are too small to share out
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests start, too
 
 
 @pytest.fixture

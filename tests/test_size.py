@@ -14,7 +14,7 @@ from blueberry_lib.optim.hybrid import build_optimizers
 keep_freed_memory()
 dtype = fast_dtype("cpu")
 model = Blueberry(blueberry_88m())
-optimizers = build_optimizers(model, OptimizerConfig(), dtype)
+optimizers = build_optimizers(model, OptimizerConfig(orthogonalize_steps=1), dtype)
 tokens = torch.randint(49_152, (1, 2048))
 before = model.blocks[0].attention.query.weight.detach().clone()
 with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):

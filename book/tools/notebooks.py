@@ -1,13 +1,15 @@
 """Execute the notebooks whose text or library changed, and keep them in one canonical form.
 
     python book/tools/notebooks.py run [--profile cpu] [--force] [NAME ...]
+    python book/tools/notebooks.py verify [--all] [NAME ...]
     python book/tools/notebooks.py check
 
 ``run`` executes each chapter, and the solutions of its exercises, in an empty folder. The outputs of the cpu profile
 are stored; what each profile took goes to book/records/notebooks.json, with a hash of the code and the library, by
 which an unchanged notebook is skipped. Where only ``--force`` runs it again, cells tagged ``measured``, whose output
-holds times, keep what is stored, so that a second execution leaves no difference. ``check`` fails where a stored
-notebook is not canonical.
+holds times, keep what is stored, so that a second execution leaves no difference. ``verify`` tests at the smoke profile
+the chapters, solutions and learners' notebooks whose inputs changed, two at a time, and records those that run (see
+verification.py); it goes on where it was stopped. ``check`` fails where a stored notebook is not canonical.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from verification import key, verify
 
 from blueberry_lib.hardware import detect
 from blueberry_lib.training.folder import source_sha256, versions, write_json
@@ -40,11 +43,6 @@ def notebooks() -> list[Path]:
     """The chapters and the solutions; the learners' notebooks are generated from these."""
     folders = (ROOT / "notebooks", ROOT / "exercises" / "solutions")
     return [path for folder in folders for path in sorted(folder.glob("[0-9]*.ipynb"))]
-
-
-def key(path: Path) -> str:
-    """A notebook's name in the results: 02_next_token, solutions/02_next_token."""
-    return path.stem if path.parent.name == "notebooks" else f"{path.parent.name}/{path.stem}"
 
 
 def clean(text: str) -> str:
@@ -168,10 +166,15 @@ def main() -> int:
     runner.add_argument("--profile", default=STORED_PROFILE)
     runner.add_argument("--force", action="store_true")
     runner.add_argument("names", nargs="*")
+    verifier = commands.add_parser("verify")
+    verifier.add_argument("--all", action="store_true")
+    verifier.add_argument("names", nargs="*")
     commands.add_parser("check")
     arguments = parser.parse_args()
     if arguments.command == "check":
         return check()
+    if arguments.command == "verify":
+        return verify(arguments.all, arguments.names)
     run(arguments.profile, arguments.force, arguments.names)
     return 0
 

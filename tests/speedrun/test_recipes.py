@@ -115,6 +115,7 @@ def test_unknown_names_are_refused():
 
 STEP = """
 import sys, torch
+from dataclasses import replace
 from blueberry_lib.hardware import detect, keep_freed_memory
 from blueberry_lib.model import Blueberry
 from blueberry_lib.optim.hybrid import build_optimizers
@@ -122,12 +123,14 @@ from blueberry_lib.speedrun.recipes import get_recipe
 keep_freed_memory()
 for name in sys.argv[1:]:
     config, dtype = get_recipe(name, "8M"), detect("cpu").compute_dtype
-    model = Blueberry(config.model)
-    assert sum(p.numel() for p in model.parameters()) - config.model.n_params in (0, 3), name
+    with torch.device("meta"):
+        whole = Blueberry(config.model)
+    assert sum(p.numel() for p in whole.parameters()) - config.model.n_params in (0, 3), name
+    model = Blueberry(replace(config.model, n_layers=2))
     if config.weights == "bfloat16":
         for p in model.parameters():
             p.data = p.data.bfloat16()
-    tokens = torch.randint(49_152, (1, 65))
+    tokens = torch.randint(49_152, (1, 9))
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         loss = model(tokens[:, :-1], tokens[:, 1:])
     loss.backward()
@@ -139,7 +142,7 @@ for name in sys.argv[1:]:
 """
 
 
-def test_at_full_size_every_recipe_builds_and_takes_a_step_on_a_cpu():
+def test_at_full_size_every_recipe_builds_and_two_of_its_layers_take_a_step_on_a_cpu():
     done = subprocess.run([sys.executable, "-c", STEP, *RECIPES], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) == len(RECIPES)
