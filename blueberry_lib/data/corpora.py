@@ -53,12 +53,9 @@ def stamps(paths: Iterable[Path]) -> list[str]:
 def stdlib_files() -> list[Path]:
     """The source of this Python's standard library, without its tests and generated tables."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    parts = {path: path.relative_to(root).parts for path in sorted(root.rglob("*.py"))}
-    return [
-        path
-        for path, names in parts.items()
-        if STDLIB_SKIPPED.isdisjoint(names) and not names[0].startswith(("config-", "_sysconfigdata"))
-    ]
+    found = ((path, path.relative_to(root).parts) for path in sorted(root.rglob("*.py")))
+    kept = ((path, names) for path, names in found if STDLIB_SKIPPED.isdisjoint(names))
+    return [path for path, names in kept if not names[0].startswith(("config-", "_sysconfigdata"))]
 
 
 def stdlib() -> Iterator[Document]:
@@ -106,11 +103,11 @@ def _docstrings(tree: ast.AST) -> Iterator[str]:
                     yield part.value.strip()
 
 
-def text(argument: str) -> Iterator[Document]:
-    """The texts of ``GLOB`` or ``GLOB#FIELD`` (see ``text_files``): of a .jsonl file the field of each line (``text``
-    if none is named), else a file, cut into documents where it is long. Files are UTF-8, or UTF-16 with a byte-order
-    mark, and may be compressed (gzip, bzip2, xz, zstd)."""
-    paths, field = text_files(argument)
+def text(spec: str) -> Iterator[Document]:
+    """The texts of ``text:GLOB`` or ``text:GLOB#FIELD`` (see ``text_files``): in a .jsonl file each line's field,
+    ``text`` if none is named; else whole files, or documents cut from long ones. Files are UTF-8, or UTF-16 with a
+    byte-order mark, and may be compressed (gzip, bzip2, xz, zstd)."""
+    paths, field = text_files(spec)
     for path in paths:
         opener = _opener(path)
         try:
@@ -143,9 +140,10 @@ def _decoding(path: Path, file: TextIO, wide: bool) -> Iterator[None]:
         ) from None
 
 
-def text_files(argument: str) -> tuple[list[Path], str]:
-    """The files of ``GLOB`` or ``GLOB#FIELD``, each once, and the field. GLOB is a file, a folder (all files in it) or
-    a pattern, in which ``**`` goes into folders; hidden ones and links to folders are left out there."""
+def text_files(spec: str) -> tuple[list[Path], str]:
+    """The files of ``text:GLOB`` or ``text:GLOB#FIELD``, each once, and the field. GLOB is a file, a folder (all files
+    in it) or a pattern, in which ``**`` goes into folders; hidden ones and links to folders are left out there."""
+    argument = spec.partition(":")[2]
     pattern, _, field = argument.rpartition("#")
     for chosen, name in ((argument, "text"), (pattern, field)):
         found = sorted(path for p in _find(os.path.expanduser(chosen)) if (path := Path(p)).is_file()) if chosen else []

@@ -136,8 +136,8 @@ def smollm_tokenizer(spec: str) -> Tokenizer:
         return tokens.load_tokenizer(hf_hub_download(SMOLLM_TOKENIZER, "tokenizer.json"))
 
 
-def fetch(spec: str, train_tokens: int, folder: Path) -> dict[str, str]:
-    """Stream a corpus into ``folder``; returns the commit of each dataset.
+def fetch(spec: str, train_tokens: int, folder: Path) -> dict:
+    """Stream a corpus into ``folder``; returns what its manifest says of it, the commit of each dataset.
 
     ``examples`` grows there: ids as uint16, or a JSON string a line. ``state.json`` says how many of its bytes count
     and where each dataset stands then; what was written later is written anew. Datasets are read in turns, the one
@@ -169,7 +169,7 @@ def fetch(spec: str, train_tokens: int, folder: Path) -> dict[str, str]:
                 bar.write(f"{error.reason} Trying again in {WAITS[failures]} s.", file=sys.stderr)
                 time.sleep(WAITS[failures])
                 failures += 1
-    return state["revisions"]
+    return {"revisions": state["revisions"]} | ({"note": CHUNKED_NOTE} if spec.startswith("blueberry") else {})
 
 
 def documents(spec: str, folder: Path) -> Iterator[Document]:

@@ -1,5 +1,6 @@
 """The way of the data: a corpus, being a row of CORPORA → split → tokenizer → shards → manifest, once."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -20,6 +21,7 @@ from blueberry_lib.data.corpora import Document
 from blueberry_lib.data.shards import SPLITS, TokenData, cache_folder
 
 FORMAT = 2  # counted up when the same corpus would give other tokens
+BAR = {"unit": " texts", "unit_scale": True, "delay": 5, "leave": False, "disable": None}  # where it takes longer
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,6 @@ class Corpus:
     on_hub: bool = False
     smollm: bool = False
     """Whether SmolLM2's tokenizer is used unless another is named; else one is trained."""
-    note: str = ""
-
-
-def _argument(spec: str) -> str:
-    return spec.partition(":")[2]
 
 
 SMOLLM_LICENSES = "ODC-By-1.0 (FineWeb-Edu), Apache-2.0 (Cosmopedia)"
@@ -53,28 +50,22 @@ CORPORA = {
     ),
     "text": Corpus(
         "the user's own files",
-        lambda spec, _: [spec, *corpora.stamps(corpora.text_files(_argument(spec))[0])],
-        lambda spec, _: corpora.text(_argument(spec)),
+        lambda spec, _: [spec, *corpora.stamps(corpora.text_files(spec)[0])],
+        lambda spec, _: corpora.text(spec),
     ),
     "tokens": Corpus(
         "see the source",
-        lambda spec, _: corpora.stamps(shards.token_files(_argument(spec)).values()),
-        streams=lambda spec, _: shards.given(_argument(spec)),
+        lambda spec, _: corpora.stamps(shards.token_files(spec).values()),
+        streams=lambda spec, _: {split: shards.ids(path) for split, path in shards.token_files(spec).items()},
     ),
-    "blueberry": Corpus(
-        SMOLLM_LICENSES, hub.identity, streams=hub.chunks, on_hub=True, smollm=True, note=hub.CHUNKED_NOTE
-    ),
+    "blueberry": Corpus(SMOLLM_LICENSES, hub.identity, streams=hub.chunks, on_hub=True, smollm=True),
     "smollm-mix": Corpus(SMOLLM_LICENSES, hub.identity, hub.documents, on_hub=True, smollm=True),
     "hub": Corpus("see the dataset's page", hub.identity, hub.documents, on_hub=True),
 }
 
 
 def prepare(
-    spec: str,
-    vocab_size: int,
-    tokenizer_path: str | None = None,
-    train_tokens: int = 2**20,
-    verify: bool = False,
+    spec: str, vocab_size: int, tokenizer_path: str | None = None, train_tokens: int = 2**20, verify: bool = False
 ) -> TokenData:
     """Documents → split → tokens → shards, once; later calls open what is there.
 
@@ -104,28 +95,19 @@ def prepare(
     key = hashlib.sha256("\0".join(identity).encode(errors="surrogateescape")).hexdigest()[:16]
     folder, download = cache_folder() / f"{kind}-{key}", cache_folder() / f".download-{key}"
     if not (folder / "manifest.json").exists():
-        if not corpus.on_hub:
-            _build(folder, spec, tokenizer, vocab_size)
-        else:
-            with hub.exclusive(download):
-                if not (folder / "manifest.json").exists():  # else another process was first
-                    origin = {"revisions": hub.fetch(spec, train_tokens, download)}
-                    tokenizer = tokenizer or (hub.smollm_tokenizer(spec) if corpus.smollm else None)
-                    _build(folder, spec, tokenizer, vocab_size, download, origin)
-                shutil.rmtree(download, ignore_errors=True)
+        with hub.exclusive(download) if corpus.on_hub else contextlib.nullcontext():
+            if not (folder / "manifest.json").exists():  # else another process was first
+                origin = hub.fetch(spec, train_tokens, download) if corpus.on_hub else {}
+                tokenizer = tokenizer or (hub.smollm_tokenizer(spec) if corpus.smollm else None)
+                _build(folder, spec, corpus, tokenizer, vocab_size, download, origin)
+        shutil.rmtree(download, ignore_errors=True)
     return shards.load(folder, verify)
 
 
 def _build(
-    folder: Path,
-    spec: str,
-    tokenizer: Tokenizer | None,
-    vocab_size: int,
-    download: Path = Path(),
-    origin: dict | None = None,
+    folder: Path, spec: str, corpus: Corpus, tokenizer: Tokenizer | None, vocab_size: int, download: Path, origin: dict
 ) -> None:
     """Write shards, tokenizer and manifest, which show up complete or not at all."""
-    corpus = CORPORA[spec.partition(":")[0]]
     cache = folder.parent
     cache.mkdir(parents=True, exist_ok=True)
     with (
@@ -149,8 +131,7 @@ def _build(
         manifest = {
             "format": FORMAT,
             "source": spec,
-            **(origin or {}),
-            **({"note": corpus.note} if corpus.note else {}),
+            **origin,
             "license": corpus.license,
             "vocab_size": entries,
             "vocab_size_asked": vocab_size,
@@ -170,25 +151,20 @@ def _build(
 
 @dataclass(frozen=True)
 class Texts:
-    """Some of the texts in a file, by number, read one at a time."""
+    """The texts in a file that have these numbers, read one at a time."""
 
     file: BinaryIO
     ends: Sequence[int]
     numbers: Sequence[int]
-    words: str
+    words: str  # beside the progress bar
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[str]:
-        for number in _bar(self.numbers, self.words):
+        for number in tqdm(self.numbers, self.words, **BAR):
             self.file.seek(self.ends[number])
             yield self.file.read(self.ends[number + 1] - self.ends[number]).decode()
-
-
-def _bar(items: Iterable, words: str) -> Iterable:
-    """A progress bar, if it takes longer than some seconds."""
-    return tqdm(items, words, unit=" texts", unit_scale=True, delay=5, leave=False, disable=None)
 
 
 def _split(spec: str, documents: Iterable[Document], file: BinaryIO) -> tuple[Texts, Texts]:
@@ -205,5 +181,5 @@ def _split(spec: str, documents: Iterable[Document], file: BinaryIO) -> tuple[Te
                 ends.append(file.tell())
                 yield document.text
 
-    sides = tokens.split(_bar(kept(), f"reading {spec}"))
+    sides = tokens.split(tqdm(kept(), f"reading {spec}", **BAR))
     return tuple(Texts(file, ends, side, "tokenizing") for side in sides)

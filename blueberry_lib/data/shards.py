@@ -138,26 +138,20 @@ def write_split(folder: Path, split: str, pieces: Iterable[np.ndarray]) -> dict:
     return {"tokens": sum(s["tokens"] for s in shards), "shards": shards, "largest_id": largest}
 
 
-def token_files(argument: str) -> dict[str, Path]:
+def token_files(spec: str) -> dict[str, Path]:
     """The files of ``tokens:DIR``, train and val."""
-    folder, found = expanded(argument), {}
-    for split in SPLITS:
-        paths = [path for name in (f"{split}.bin", f"{split}.bin.xz") if (path := folder / name).is_file()]
-        if not paths:
-            raise BlueberryError(
-                f"{folder} has no {split}.bin, {split}.bin.xz or manifest.json; tokens:DIR expects little-endian "
-                "uint16 files of those names, or a folder that `prepare` made."
-            )
-        found[split] = paths[0]
+    folder, names = expanded(spec.partition(":")[2]), ("{}.bin.xz", "{}.bin")
+    found = {s: path for s in SPLITS for name in names if (path := folder / name.format(s)).is_file()}
+    if len(found) < len(SPLITS):
+        raise BlueberryError(
+            f"{folder} has no train.bin and val.bin (or .bin.xz) or manifest.json; tokens:DIR expects little-endian "
+            "uint16 files of those names, or a folder that `prepare` made."
+        )
     return found
 
 
-def given(argument: str) -> dict[str, Iterator[np.ndarray]]:
-    """The ids in the files of ``tokens:DIR``."""
-    return {split: _ids(path) for split, path in token_files(argument).items()}
-
-
-def _ids(path: Path) -> Iterator[np.ndarray]:
+def ids(path: Path) -> Iterator[np.ndarray]:
+    """The ids in one of them."""
     opener = lzma.open if path.suffix == ".xz" else open
     with opener(path, "rb") as file:
         try:

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 
+from blueberry_lib.cli import main
 from blueberry_lib.config import BlueberryError
 from blueberry_lib.data import corpora, shards, tokens
 from blueberry_lib.data import prepare as way
@@ -102,12 +103,14 @@ def test_shards_are_hashed_again_only_when_touched_or_asked_for(texts, monkeypat
     path.write_bytes(content)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a failing disk changes it
     prepare(texts, 400)
+    assert main(["prepare", texts, "--vocab-size", "400"]) == 0
     with pytest.raises(BlueberryError, match="train-00000.bin is damaged"):
         prepare(texts, 400, verify=True)
+    assert main(["prepare", texts, "--vocab-size", "400", "--verify"]) == 2
     content[100] ^= 1
     path.write_bytes(content)
     prepare(texts, 400)
-    assert len(hashed) == 5
+    assert len(hashed) == 6
 
 
 def test_changed_token_files_and_tokenizers_are_another_corpus(token_folder, tmp_path):
