@@ -24,8 +24,8 @@ class Range(NamedTuple):
     words: str
 
 
-Count = Annotated[int, Range(1, 10**12, "from 1 to 10¹²")]
-Whole = Annotated[int, Range(0, 10**12, "from 0 to 10¹²")]
+Count = Annotated[int, Range(1, 10**12, "at least 1 and at most 10¹²")]
+Whole = Annotated[int, Range(0, 10**12, "at least 0 and at most 10¹²")]
 Seed = Annotated[int, Range(0, 2**32 - 1, "at least 0 and below 2³²")]
 Share = Annotated[float, Range(0, 1, "from 0 to 1")]
 Decay = Annotated[float, Range(0, 1 - 2**-53, "at least 0 and below 1")]

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from blueberry_lib.config import BlueberryError, Count, Positive, Whole, check_ranges
 from blueberry_lib.hardware import Hardware, autocast
-from blueberry_lib.training.checkpoint import Checkpoints
+from blueberry_lib.training.checkpoint import Checkpoints, restore_scaler
 from blueberry_lib.training.clock import Clock, warm_up
 from blueberry_lib.training.log import Log, Progress
 
@@ -220,7 +220,7 @@ def fit(
         state = checkpoints.load(model, optimizers)
         result = Result(**state["result"])
         batches.load_state_dict(state["batches"])
-        scaler.load_state_dict(state["scaler"])
+        restore_scaler(scaler, state["scaler"])
         for phase in ("active", "eval", "save"):
             clock.seconds[phase] = state["seconds"][phase]
 
