@@ -18,7 +18,7 @@ from blueberry_lib.cli.flow import flow_command
 from blueberry_lib.cli.multimodal import multimodal_command, vqvae_command
 from blueberry_lib.cli.runs import Eval, Prepare, Sample, Train
 from blueberry_lib.cli.speedrun import Speedrun
-from blueberry_lib.config import BlueberryError
+from blueberry_lib.config import BlueberryError, check_ranges
 from blueberry_lib.speedrun.recipes import get_recipe
 from blueberry_lib.training import Interrupted
 
@@ -53,11 +53,11 @@ def parse(argv: list[str]):
         rule = re.compile("[─-]*").fullmatch  # between the parts of the message, of which the first says it all
         first = itertools.takewhile(lambda line: not rule(line), itertools.dropwhile(rule, said))
         raise BlueberryError(" ".join(first) + " See --help.") from None
-    flags = {word.partition("=")[0]: None for word in argv if word.startswith("--")}
-    if "--resume" in flags and len(flags) > 1:
-        raise BlueberryError(
-            f"--resume goes on with the run's own settings, so leave out {', '.join(f for f in flags if f != '--resume')}."
-        )
+    check_ranges(getattr(command, "command", command))
+    flags = [word.partition("=")[0] for word in argv if word.startswith("--")]
+    others = ", ".join(flag for flag in flags if flag != "--resume")
+    if others and "--resume" in flags:
+        raise BlueberryError(f"--resume goes on with the run's own settings: leave out {others}.")
     return command
 
 

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from blueberry_lib.cli.options import Checkpoint, Device, Resume, RunName
 from blueberry_lib.cli.pictures import command, labels_and_columns
 from blueberry_lib.cli.runs import carry_out
-from blueberry_lib.config import Amount, Count, Seed, check_ranges
+from blueberry_lib.config import Amount, Count, Seed
 from blueberry_lib.images.flow_training import PRESETS, FlowConfig
 
 
@@ -22,10 +23,8 @@ class FlowTrain:
     config: Annotated[FlowConfig, arg(name="")]
     preset: str = "digits"
     """digits, cifar-small, dit-10m, dit-30m or dit-130m."""
-    experiment_name: str | None = None
-    """The run's folder under runs/; unset: one is chosen that is free."""
-    resume: Path | None = None
-    """Folder of a run to continue, with its own settings."""
+    experiment_name: RunName = None
+    resume: Resume = None
 
     def run(self) -> None:
         from blueberry_lib.images.flow_training import run
@@ -43,8 +42,7 @@ class FlowTrain:
 class FlowSample:
     """Draw images with a trained flow model into a PNG grid."""
 
-    checkpoint: Path
-    """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
+    checkpoint: Checkpoint
     num_samples: Count = 64
     """Images to draw, of all classes in turn."""
     class_label: str | None = None
@@ -61,12 +59,9 @@ class FlowSample:
     """How a step is taken."""
     seed: Seed = 0
     """Seed of the noise."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
     output: Path | None = None
     """The PNG to write; unset: samples.png in the run's folder."""
-
-    __post_init__ = check_ranges
 
     def run(self) -> None:
         from blueberry_lib.hardware import autocast, detect

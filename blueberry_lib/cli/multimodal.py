@@ -7,9 +7,10 @@ from typing import Annotated
 
 from tyro.conf import arg
 
+from blueberry_lib.cli.options import Checkpoint, Device, Resume, RunName
 from blueberry_lib.cli.pictures import command, labels_and_columns
 from blueberry_lib.cli.runs import carry_out
-from blueberry_lib.config import Amount, Count, Seed, check_ranges
+from blueberry_lib.config import Amount, Count, Seed
 from blueberry_lib.images import multimodal_training, vqvae_training
 from blueberry_lib.images.multimodal_training import MultimodalRun
 from blueberry_lib.images.vqvae_training import VQVAERun
@@ -25,10 +26,8 @@ class VQVAETrain:
     config: Annotated[VQVAERun, arg(name="")]
     preset: str = "digits"
     """digits, cifar-small, cifar-8x8, cifar-16x16 or original."""
-    experiment_name: str | None = None
-    """The run's folder under runs/; unset: one is chosen that is free."""
-    resume: Path | None = None
-    """Folder of a run to continue, with its own settings."""
+    experiment_name: RunName = None
+    resume: Resume = None
 
     def run(self) -> None:
         record, folder = carry_out(self, "vqvae train", f"vqvae-{self.preset}", vqvae_training.run)
@@ -44,20 +43,21 @@ class VQVAETrain:
 class VQVAEReconstruct:
     """Turn validation images into tokens and back, and write both into a PNG grid, rows of each in turn."""
 
-    checkpoint: Path
-    """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    checkpoint: Checkpoint
+    device: Device = "auto"
     output: Path = Path("reconstructions.png")
     """The PNG to write."""
 
     def run(self) -> None:
         from blueberry_lib.hardware import pick_device
         from blueberry_lib.images.datasets import load
+        from blueberry_lib.images.training import check_data
 
         device = pick_device(self.device)
-        model, config, _ = vqvae_training.load_run(self.checkpoint, device)
-        print(json.dumps(vqvae_training.evaluator(load(config.training.data), self.output, device)(model), indent=1))
+        model, config, folder = vqvae_training.load_run(self.checkpoint, device)
+        data = load(config.training.data)
+        check_data(folder, data)
+        print(json.dumps(vqvae_training.evaluator(data, self.output, device)(model), indent=1))
         print(f"Wrote {self.output}.")
 
 
@@ -73,10 +73,8 @@ class MultimodalTrain:
     config: Annotated[MultimodalRun, arg(name="")]
     preset: str = "digits"
     """digits, cifar-small or 40m."""
-    experiment_name: str | None = None
-    """The run's folder under runs/; unset: one is chosen that is free."""
-    resume: Path | None = None
-    """Folder of a run to continue, with its own settings."""
+    experiment_name: RunName = None
+    resume: Resume = None
 
     def run(self) -> None:
         vqvae = str(Path(self.config.vqvae).resolve())  # so that the run finds it from any folder
@@ -94,8 +92,7 @@ class MultimodalTrain:
 class MultimodalSample:
     """Draw images from a caption into a PNG grid."""
 
-    checkpoint: Path
-    """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
+    checkpoint: Checkpoint
     prompt: str | None = None
     """The caption; the model learnt from short ones, such as "a picture of a seven"."""
     num_samples: Count = 64
@@ -114,20 +111,19 @@ class MultimodalSample:
     """Draw from the k most probable codes only."""
     seed: Seed = 0
     """Set another to draw others."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
     output: Path | None = None
     """The PNG to write; unset: samples.png in the run's folder."""
-
-    __post_init__ = check_ranges
 
     def run(self) -> None:
         from blueberry_lib.hardware import pick_device
         from blueberry_lib.images.datasets import load
         from blueberry_lib.images.grid import grid, write_png
+        from blueberry_lib.images.training import check_data
 
         trained = multimodal_training.load_run(self.checkpoint, pick_device(self.device))
         data = load(trained.config.training.data)
+        check_data(trained.folder, data)
         labels, columns = labels_and_columns(self, data)
         prompts = (
             trained.class_prompts(labels, data.classes)
@@ -152,10 +148,8 @@ class MultimodalEval:
     """Measure a run on the validation images, with held-out captions: nats a token, well-formed samples, and the panel
     of metrics beside real images and a Gaussian for each class."""
 
-    checkpoint: Path
-    """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    checkpoint: Checkpoint
+    device: Device = "auto"
 
     def run(self) -> None:
         from blueberry_lib.hardware import pick_device

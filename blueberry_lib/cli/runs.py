@@ -9,7 +9,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from blueberry_lib.config import Amount, BlueberryError, Count, Seed, Share, TrainConfig, check_ranges
+from blueberry_lib.cli.options import Device, Resume, RunName
+from blueberry_lib.config import Amount, BlueberryError, Count, Seed, Share, TrainConfig
 from blueberry_lib.training import Interrupted
 
 RUNS = Path("runs")
@@ -51,8 +52,6 @@ class Prepare:
     train_tokens: Count = 20_000_000
     """Training tokens that a corpus of the Hub should hold (it comes in blocks of about 40 million)."""
 
-    __post_init__ = check_ranges
-
     def run(self) -> None:
         from blueberry_lib.data.shards import prepare
 
@@ -69,10 +68,8 @@ class Train:
     """
 
     config: Annotated[TrainConfig, arg(name="")]
-    experiment_name: str | None = None
-    """The run's folder under runs/; unset: one is chosen that is free."""
-    resume: Path | None = None
-    """Folder of a run to continue, with its own settings."""
+    experiment_name: RunName = None
+    resume: Resume = None
 
     def run(self) -> None:
         from blueberry_lib.speedrun.records import table
@@ -109,10 +106,7 @@ class Sample:
     """Set it to draw the same again."""
     tokenizer: Path | None = None
     """A tokenizer.json; unset: the run's own."""
-    device: str = "cpu"
-    """auto, cpu, cuda or mps."""
-
-    __post_init__ = check_ranges
+    device: Device = "cpu"
 
     def run(self) -> None:
         from blueberry_lib.data.tokens import END_OF_TEXT
@@ -126,15 +120,13 @@ class Sample:
         tokenizer = run_tokenizer(self.folder, self.tokenizer, model.config.vocab_size)
         prompts = [encode_prompt(tokenizer, prompt) for prompt in self.prompt]
         longest, context = max(map(len, prompts)), model.config.context_length
-        if longest >= context:
-            raise BlueberryError(
-                f"The prompt is {longest} tokens long, with the mark of a document's beginning, and the model's context "
-                f"{context}: shorten it, so that a new token finds room."
-            )
         count = min(self.max_new_tokens, context - longest)
+        if count < 1:
+            raise BlueberryError(
+                f"The prompt fills the model's context of {context} with {longest} tokens: shorten it."
+            )
         if count < self.max_new_tokens:
-            said = f"At most {count} new tokens, not {self.max_new_tokens}: the model's context is {context}."
-            print(said, file=sys.stderr)
+            print(f"At most {count} new tokens find room in the model's context of {context}.", file=sys.stderr)
         steps = stream(
             model,
             prompts,
@@ -168,10 +160,7 @@ class Eval:
     """A tokenizer.json; unset: the run's own."""
     validation_tokens: Count | None = None
     """Another count than the run's own."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-
-    __post_init__ = check_ranges
+    device: Device = "auto"
 
     def run(self) -> None:
         from blueberry_lib.hardware import detect

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
+from blueberry_lib.cli.options import Device, Experiment, RunName, Track
 from blueberry_lib.cli.runs import RUNS, Train
-from blueberry_lib.config import BlueberryError, Count, Range, Seed, TrainConfig, check_ranges
+from blueberry_lib.config import BlueberryError, Count, Range, Seed, TrainConfig
 from blueberry_lib.speedrun.recipes import RECIPES, get_recipe
 
 
@@ -23,14 +24,11 @@ class SpeedrunRun:
 
     recipe: str = "best"
     """r0 to r6, the original's history; best, ours; best-without-NAME, ours less one of its differences."""
-    track: str = "pocket"
-    """pocket, 8M, 20M, 100M or 1B."""
+    track: Track = "pocket"
     seed: Seed = 0
     """Seed of the weights and of the order of the data."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    experiment_name: str | None = None
-    """The run's folder under runs/; unset: one is chosen that is free."""
+    device: Device = "auto"
+    experiment_name: RunName = None
 
     def run(self) -> None:
         config = replace(chosen(self.recipe, self.track, self.device), seed=self.seed)
@@ -49,18 +47,13 @@ class SpeedrunCompare:
     """The recipe to beat."""
     b: Positional[str]
     """The recipe that should beat it."""
-    track: str = "pocket"
-    """pocket, 8M, 20M, 100M or 1B."""
+    track: Track = "pocket"
     seeds: Annotated[int, Range(2, 10**12, "at least 2")] = 3
     """Runs of each, at least 2."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    experiment_name: str | None = None
-    """Folder under runs/."""
+    device: Device = "auto"
+    experiment_name: Experiment = None
     output: Path | None = None
     """Also write summary and records to this JSON file."""
-
-    __post_init__ = check_ranges
 
     def run(self) -> None:
         from blueberry_lib.plots import loss_figure
@@ -81,22 +74,17 @@ class SpeedrunCompare:
 class SpeedrunLadder:
     """Run every recipe, interleaved over seeds, and draw validation loss against active time."""
 
-    track: str = "pocket"
-    """pocket, 8M, 20M, 100M or 1B."""
+    track: Track = "pocket"
     seeds: Count = 1
     """Runs of each recipe."""
     recipes: tuple[str, ...] = tuple(RECIPES)
     """Which; best-without-NAME leaves out one of best's differences."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    experiment_name: str | None = None
-    """Folder under runs/; with the same one it goes on where it stopped."""
+    device: Device = "auto"
+    experiment_name: Experiment = None
     output: Path | None = None
     """Also write the records to this JSON file."""
     records: Path | None = None
     """Draw the records in this file, such as book/records/ladder_pocket.json, and run nothing."""
-
-    __post_init__ = check_ranges
 
     def run(self) -> None:
         from blueberry_lib.plots import ladder_figure
@@ -128,18 +116,13 @@ class SpeedrunSweep:
     """The values to try."""
     recipe: str = "best"
     """The recipe in which it is changed."""
-    track: str = "pocket"
-    """pocket, 8M, 20M, 100M or 1B."""
+    track: Track = "pocket"
     seeds: Count = 1
     """Runs of each value."""
     train_tokens: Count | None = None
     """Another budget than the track's."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    experiment_name: str | None = None
-    """Folder under runs/; with the same one it goes on where it stopped."""
-
-    __post_init__ = check_ranges
+    device: Device = "auto"
+    experiment_name: Experiment = None
 
     def run(self) -> None:
         from blueberry_lib.speedrun.compare import summarize, sweep, with_field
@@ -159,18 +142,13 @@ class SpeedrunReproduce:
 
     recipe: str = "best"
     """The recipe."""
-    track: str = "pocket"
-    """pocket, 8M, 20M, 100M or 1B."""
+    track: Track = "pocket"
     seed: Seed = 0
     """The seed."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
     train_tokens: Count | None = None
     """Another budget than the track's."""
-    experiment_name: str | None = None
-    """Folder under runs/."""
-
-    __post_init__ = check_ranges
+    experiment_name: Experiment = None
 
     def run(self) -> None:
         from blueberry_lib.speedrun.compare import reproduce

@@ -56,20 +56,15 @@ def check_vocabulary(what: str, found: int, model: int, advice: str) -> None:
 
 def note_data(folder: Path, config: TrainConfig, data: TokenData, resume: bool) -> None:
     """Write data.json, what a run reads; with ``resume``, raise BlueberryError unless it says the same."""
-    path, tokenizer = folder / "data.json", data.manifest["tokenizer_sha256"]
-    if not resume:
-        shards = str(data.folder.resolve()) if "revisions" in data.manifest else None  # of the Hub: not fetched twice
-        note = {"name": config.data, "sha256": data.sha256, "tokenizer_sha256": tokenizer, "shards": shards}
-        return write_json(path, note)
-    if not path.is_file():
-        raise BlueberryError(f"{folder} has no data.json, which says what it was trained on: start the run anew.")
-    noted = read_json(path)
-    changed = "tokens" if noted["sha256"] != data.sha256 else "tokenizer"
-    if changed == "tokens" or noted["tokenizer_sha256"] != tokenizer:
-        raise BlueberryError(
-            f"{config.data} no longer gives the {changed} that {folder} began with: restore what was changed, or train "
-            "anew."
-        )
+    shards = str(data.folder.resolve()) if "revisions" in data.manifest else None  # of the Hub: not fetched twice
+    note = {"name": config.data, "sha256": data.sha256, "tokenizer_sha256": data.manifest["tokenizer_sha256"]}
+    noted = read_json(folder / "data.json") if resume else note
+    for name, what in {"sha256": "tokens", "tokenizer_sha256": "tokenizer"}.items():
+        if noted[name] != note[name]:
+            raise BlueberryError(
+                f"{config.data} no longer gives the {what} that {folder} began with: restore the files, or train anew."
+            )
+    write_json(folder / "data.json", {**note, "shards": shards})
 
 
 def evaluation_data(
@@ -80,8 +75,8 @@ def evaluation_data(
     Says on stderr if the run's corpus is no longer what it was trained on.
     """
     own, note = folder / "tokenizer.json", folder / "data.json"
-    noted = read_json(note) if not (corpus or tokenizer) and note.exists() else None
-    if noted and noted["shards"] and Path(noted["shards"]).is_dir():
+    noted = read_json(note) if not (corpus or tokenizer) and note.exists() else {}
+    if noted.get("shards") and Path(noted["shards"]).is_dir():
         return load(Path(noted["shards"]))
     corpus, tokenizer = corpus or config.data, tokenizer or (str(own) if own.exists() else None)
     if not tokenizer and not corpus.startswith("tokens:"):
@@ -123,15 +118,8 @@ def run(
     params = sum(p.numel() for p in model.parameters())
     if config.compile == "yes" or (config.compile == "auto" and hardware.device == "cuda"):
         model.hidden = torch.compile(model.hidden, dynamic=False)
-    batches = TokenBatches(
-        data.train,
-        config.batch_size,
-        config.model.context_length,
-        config.seed,
-        hardware.device,
-        config.windows,
-        config.contexts,
-    )
+    context, limit = config.model.context_length, config.windows
+    batches = TokenBatches(data.train, config.batch_size, context, config.seed, hardware.device, limit, config.contexts)
     checkpoints = Checkpoints(folder / "checkpoints")
     step = checkpoints.latest_step() if resume else None
     log = Log(folder / "log.jsonl", step)
@@ -139,29 +127,17 @@ def run(
         f"{params:,} parameters, {config.train_tokens:,} of {len(data.train):,} tokens, {config.total_steps} steps"
         f" of {config.tokens_per_step:,}; writing to {folder}" + (f"; going on after step {step}" if resume else "")
     )
+    loop = LoopConfig(
+        config.total_steps, config.accumulation, config.optimizer.clip_norm, config.target_loss, config.eval_every,
+        config.checkpoint_every, flops_per_unit=config.flops_per_token,
+    )  # fmt: skip
     result = fit(
-        model,
-        batches,
-        lambda model, batch: model(*batch),
+        model, batches, lambda model, batch: model(*batch),
         build_optimizers(model, config.optimizer, hardware.compute_dtype),
-        lambda step: learning_rate_factor(config.schedule, step, config.total_steps),
-        LoopConfig(
-            total_steps=config.total_steps,
-            accumulation=config.accumulation,
-            clip_norm=config.optimizer.clip_norm,
-            target_loss=config.target_loss,
-            eval_every=config.eval_every,
-            checkpoint_every=config.checkpoint_every,
-            flops_per_unit=config.flops_per_token,
-        ),
-        hardware,
+        lambda step: learning_rate_factor(config.schedule, step, config.total_steps), loop, hardware,
         evaluate=evaluator(config, data, hardware.device, hardware.compute_dtype),
-        checkpoints=checkpoints,
-        resume=resume,
-        log=log,
-        clock=clock,
-        quiet=quiet,
-    )
+        checkpoints=checkpoints, resume=resume, log=log, clock=clock, quiet=quiet,
+    )  # fmt: skip
     log.close()
     record = build_record(config, result, clock, hardware, data, params)
     loss_figure([record], folder / "loss.png")
@@ -175,15 +151,9 @@ def run(
 
 def evaluator(config: TrainConfig, data: TokenData, device: str, dtype: torch.dtype) -> Callable[..., dict]:
     """The evaluation of a run: its validation tokens, at the model's context."""
-    tokenizer = data.tokenizer()
-    return token_evaluator(
-        data.val,
-        config.validation_tokens,
-        config.model.context_length,
-        bytes_per_token(tokenizer) if tokenizer else None,
-        device,
-        dtype,
-    )
+    tokenizer, context = data.tokenizer(), config.model.context_length
+    token_bytes = bytes_per_token(tokenizer) if tokenizer else None
+    return token_evaluator(data.val, config.validation_tokens, context, token_bytes, device, dtype)
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:

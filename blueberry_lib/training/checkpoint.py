@@ -64,8 +64,8 @@ class Checkpoints:
         found = self.all()
         if not found:
             raise BlueberryError(
-                f"No checkpoint in {self.folder}: the run stopped before its first one. Remove {self.folder.parent} and "
-                "start it anew."
+                f"No checkpoint in {self.folder}: the run stopped before its first one. Remove {self.folder.parent} "
+                "and start it anew."
             )
         return found[-1]
 
@@ -88,21 +88,17 @@ class Checkpoints:
         here = {"cpu", next(model.parameters()).device.type}
         set_rng_state({k: v for k, v in generators.items() if k in here})
         if generators.keys() != here:
-            before, now = (" and ".join(sorted(devices)) for devices in (generators, here))
-            _note(f"made with the random numbers of {before}, and goes on with those of {now}")
+            then, now = (" and ".join(sorted(devices)) for devices in (generators, here))
+            print(f"The checkpoint has random generators of {then}, and goes on with those of {now}.", file=sys.stderr)
         return content["state"]
 
 
 def restore_scaler(scaler, state: dict) -> None:
-    """Give a gradient scaler its state back, if there is one: only float16 has."""
+    """Give a gradient scaler its state back, if the checkpoint has one: only those of float16 have."""
     if state:
         scaler.load_state_dict(state)
     elif scaler.is_enabled():
-        _note("not made in float16, and goes on with a fresh gradient scaler")
-
-
-def _note(what: str) -> None:
-    print(f"The checkpoint was {what}: the rest of the run differs from one left alone.", file=sys.stderr)
+        print("The checkpoint is not of float16, and goes on with a fresh gradient scaler.", file=sys.stderr)
 
 
 def load_model(path: Path, model: nn.Module) -> None:

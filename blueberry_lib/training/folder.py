@@ -9,19 +9,15 @@ import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy
 import tokenizers
 import torch
+from filelock import FileLock, Timeout  # comes with torch
 
 import blueberry_lib
 from blueberry_lib.config import BlueberryError, from_dict
-
-try:
-    import fcntl
-except ImportError:
-    import msvcrt  # on Windows
 
 KINDS = {"vqvae": "multimodal train", "label_dropout": "flow train", "training": "vqvae train", "optimizer": "train"}
 """A field of a config by which to know the command whose run it is; the first that is there counts."""
@@ -54,11 +50,11 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises BlueberryError for a damaged file."""
+    """What a file of a run holds. Raises BlueberryError where it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BlueberryError(f"{path} is damaged: {error}. Restore it, or start the run anew.") from None
+    except (FileNotFoundError, ValueError) as error:
+        raise BlueberryError(f"{path} is missing or damaged: {error}. Restore it, or start the run anew.") from None
 
 
 def new_folder(root: Path, name: str | None, default: str) -> Path:
@@ -80,34 +76,26 @@ def new_folder(root: Path, name: str | None, default: str) -> Path:
             attempt += 1
 
 
-def _lock(file: IO) -> None:
-    if os.name == "nt":
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 @contextlib.contextmanager
 def occupied(folder: Path) -> Iterator[None]:
     """Keep a run's folder from other processes; if what is done there fails before the first checkpoint, remove it.
 
     Raises BlueberryError where another process is at work. A file system without locks is taken as it is.
     """
-    failed = False
+    lock = FileLock(folder / ".lock")
+    with contextlib.suppress(NotImplementedError):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise BlueberryError(f"Another process is at work in {folder}: let it end, or stop it.") from None
     try:
-        with open(folder / ".lock", "w") as file:
-            try:
-                _lock(file)
-            except (BlockingIOError, PermissionError):
-                raise BlueberryError(f"Another process is at work in {folder}: let it end, or stop it.") from None
-            except OSError:
-                pass
-            failed = True
-            yield
-            failed = False
-    finally:
-        if failed and not any(folder.glob("checkpoints/step-*")):
+        yield
+    except BaseException:
+        lock.release()
+        if not any(folder.glob("checkpoints/step-*")):
             shutil.rmtree(folder, ignore_errors=True)
+        raise
+    lock.release()
 
 
 def save_config(folder: Path, config: Any) -> None:

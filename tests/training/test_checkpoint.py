@@ -54,7 +54,7 @@ def test_a_checkpoint_of_another_kind_of_device_is_taken_and_that_is_said(saved,
     signed = {"sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest(), "content": content}
     (path / "state.json").write_text(json.dumps(signed))
     assert checkpoints.load(model, optimizers) == {"note": 30}
-    assert "made with the random numbers of cpu and mps, and goes on with those of cpu" in capsys.readouterr().err
+    assert "has random generators of cpu and mps, and goes on with those of cpu." in capsys.readouterr().err
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     restore_scaler(scaler, torch.amp.GradScaler("cpu", enabled=False).state_dict())
     assert scaler.get_scale() == 8.0 and "fresh gradient scaler" in capsys.readouterr().err
