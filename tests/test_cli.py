@@ -11,7 +11,6 @@ import pytest
 
 from blueberry_lib.data import tokens
 from blueberry_lib.data.corpora import Document
-from blueberry_lib.images import multimodal_training
 from blueberry_lib.speedrun import run as run_module
 from blueberry_lib.training.folder import occupied
 from blueberry_lib.training.log import Log
@@ -386,19 +385,13 @@ def test_two_processes_do_not_share_a_run(here, token_folder, capsys):
     assert main(["train", "--resume", "runs/a"]) == 0
 
 
-def test_a_run_of_another_command_is_called_by_its_name(here, token_folder, capsys):
-    assert train(token_folder, "--experiment-name", "a") == 0
+@pytest.mark.parametrize("name", ["a", "step-by-step"])
+def test_a_run_of_another_command_is_called_by_its_name(here, token_folder, capsys, name):
+    """Its own name may begin as a checkpoint's does."""
+    assert train(token_folder, "--experiment-name", name) == 0
     capsys.readouterr()
-    assert main(["flow", "sample", "--checkpoint", "runs/a"]) == 2
-    complaint(capsys, "runs/a is a run of `train`, and what was asked for needs one of `flow train`")
-
-
-def test_a_run_finds_its_image_tokenizer_from_any_folder(here, monkeypatch):
-    record = {"evaluation": {"loss": 1, "unigram": 1, "text_loss": 1}, "seconds": {"active": 1}}
-    given = []
-    monkeypatch.setattr(multimodal_training, "run", lambda config, *_, **__: given.append(config) or record)
-    assert main(["multimodal", "train", "--vqvae", "runs/v"]) == 0
-    assert given[0].vqvae == str(here.resolve() / "runs/v")
+    assert main(["flow", "sample", "--checkpoint", f"runs/{name}"]) == 2
+    complaint(capsys, f"runs/{name} is a run of `train`, and what was asked for needs one of `flow train`")
 
 
 def test_what_does_not_fit_the_context_is_said(here, token_folder, capsys):

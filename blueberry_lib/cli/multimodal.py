@@ -1,7 +1,7 @@
 """vqvae train, reconstruct; multimodal train, sample, eval."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -51,13 +51,10 @@ class VQVAEReconstruct:
     def run(self) -> None:
         from blueberry_lib.hardware import pick_device
         from blueberry_lib.images.datasets import load
-        from blueberry_lib.images.training import check_data
 
         device = pick_device(self.device)
-        model, config, folder = vqvae_training.load_run(self.checkpoint, device)
-        data = load(config.training.data)
-        check_data(folder, data)
-        print(json.dumps(vqvae_training.evaluator(data, self.output, device)(model), indent=1))
+        model, config, _ = vqvae_training.load_run(self.checkpoint, device)
+        print(json.dumps(vqvae_training.evaluator(load(config.training.data), self.output, device)(model), indent=1))
         print(f"Wrote {self.output}.")
 
 
@@ -77,9 +74,7 @@ class MultimodalTrain:
     resume: Resume = None
 
     def run(self) -> None:
-        vqvae = str(Path(self.config.vqvae).resolve())  # so that the run finds it from any folder
-        asked = replace(self, config=replace(self.config, vqvae=vqvae))
-        record, folder = carry_out(asked, "multimodal train", f"multimodal-{self.preset}", multimodal_training.run)
+        record, folder = carry_out(self, "multimodal train", f"multimodal-{self.preset}", multimodal_training.run)
         found = record["evaluation"]
         print(
             f"\n{found['loss']:.3f} nats an image token ({found['unigram']:.3f} from class and place alone), "
@@ -119,11 +114,9 @@ class MultimodalSample:
         from blueberry_lib.hardware import pick_device
         from blueberry_lib.images.datasets import load
         from blueberry_lib.images.grid import grid, write_png
-        from blueberry_lib.images.training import check_data
 
         trained = multimodal_training.load_run(self.checkpoint, pick_device(self.device))
         data = load(trained.config.training.data)
-        check_data(trained.folder, data)
         labels, columns = labels_and_columns(self, data)
         prompts = (
             trained.class_prompts(labels, data.classes)

@@ -78,11 +78,8 @@ class Train:
         default = f"{self.config.track}-{self.config.recipe}-seed{self.config.seed}"
         record, folder = carry_out(self, "train", default, run)
         print(f"\n{table(record)}\n")
-        samples = folder / "samples.txt"
-        if samples.exists():
-            print(samples.read_text(encoding="utf-8"))
-        else:
-            print("No samples: the data came without a tokenizer (--tokenizer PATH).")
+        samples, none = folder / "samples.txt", "No samples: the data came without a tokenizer (--tokenizer PATH)."
+        print(samples.read_text(encoding="utf-8") if samples.exists() else none)
         print(f"See {folder}/record.json, loss.png, samples.txt, log.jsonl and checkpoints/.")
 
 

@@ -67,9 +67,7 @@ def note_data(folder: Path, config: TrainConfig, data: TokenData, resume: bool) 
     write_json(folder / "data.json", {**note, "shards": shards})
 
 
-def evaluation_data(
-    folder: Path, config: TrainConfig, corpus: str | None = None, tokenizer: str | None = None
-) -> TokenData:
+def evaluation_data(folder: Path, config: TrainConfig, corpus: str | None, tokenizer: str | None) -> TokenData:
     """What a run's model is measured on: its own data or another ``corpus``, in its own tokenizer unless one is named.
 
     Says on stderr if the run's corpus is no longer what it was trained on.
@@ -80,9 +78,7 @@ def evaluation_data(
         return load(Path(noted["shards"]))
     corpus, tokenizer = corpus or config.data, tokenizer or (str(own) if own.exists() else None)
     if not tokenizer and not corpus.startswith("tokens:"):
-        raise BlueberryError(
-            f"{folder} came without a tokenizer to read {corpus} with: name one with --tokenizer PATH."
-        )
+        raise BlueberryError(f"{folder} has no tokenizer to read {corpus} with: name one with --tokenizer PATH.")
     data = prepare(corpus, config.model.vocab_size, tokenizer, config.train_tokens)
     check_vocabulary(corpus, data.vocab_size, config.model.vocab_size, "its tokens are another tokenizer's")
     if noted and noted["sha256"] != data.sha256:

@@ -73,10 +73,8 @@ class Checkpoints:
         return int(self.latest().name.removeprefix("step-"))
 
     def load(self, model: nn.Module, optimizers: list[Optimizer]) -> dict:
-        """Restore all that ``save`` wrote from the newest checkpoint; returns its ``state``.
-
-        Removes what a killed process left half written, and says if the checkpoint is another kind of device's.
-        """
+        """Restore all that ``save`` wrote from the newest checkpoint; returns its ``state``. Removes what a killed
+        process left half written, and says if the checkpoint is another kind of device's."""
         for left in self.folder.glob(".building-*"):
             shutil.rmtree(left, ignore_errors=True)
         path = self.latest()

@@ -33,13 +33,8 @@ def source_sha256() -> str:
 
 
 def versions() -> dict[str, str]:
-    return {
-        "blueberry_lib": blueberry_lib.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "tokenizers": tokenizers.__version__,
-    }
+    found = {module.__name__: module.__version__ for module in (blueberry_lib, torch, numpy, tokenizers)}
+    return {"python": platform.python_version(), **found}
 
 
 def write_json(path: Path, value: object) -> None:
@@ -78,12 +73,10 @@ def new_folder(root: Path, name: str | None, default: str) -> Path:
 
 @contextlib.contextmanager
 def occupied(folder: Path) -> Iterator[None]:
-    """Keep a run's folder from other processes; if what is done there fails before the first checkpoint, remove it.
-
-    Raises BlueberryError where another process is at work. A file system without locks is taken as it is.
-    """
+    """Keep a run's folder from other processes, and remove it if what is done there fails before its first checkpoint.
+    Raises BlueberryError where another process is at work."""
     lock = FileLock(folder / ".lock")
-    with contextlib.suppress(NotImplementedError):
+    with contextlib.suppress(NotImplementedError):  # a file system without locks
         try:
             lock.acquire(timeout=0)
         except Timeout:

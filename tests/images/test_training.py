@@ -12,10 +12,9 @@ from blueberry_lib.images import flow_training
 from blueberry_lib.images.datasets import load
 from blueberry_lib.images.diffusion_transformer import DiT2D, DiTConfig
 from blueberry_lib.images.flow_training import PRESETS, FlowConfig, load_flow, run
-from blueberry_lib.images.training import ImageTraining, check_data, load_trained, preset
+from blueberry_lib.images.training import ImageTraining, check_data, preset
 from blueberry_lib.training import Interrupted, fit
 from blueberry_lib.training.checkpoint import Checkpoints
-from blueberry_lib.training.folder import save_config
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -75,15 +74,6 @@ def test_training_lowers_the_loss(tmp_path):
     record = run(tiny_config(steps=60, eval_every=20), tmp_path, say=lambda text: None, quiet=True)
     losses = [e["val_loss"] for e in record["curve"] if "val_loss" in e]
     assert losses[0] > losses[1] > losses[2] and losses[2] < 1.3  # zero has 1.72
-
-
-@pytest.mark.parametrize("name", ["step-by-step", "step-00000001"])
-def test_a_run_may_be_named_as_its_checkpoints_are(tmp_path, name):
-    (tmp_path / name).mkdir()
-    save_config(tmp_path / name, tiny_config())
-    Checkpoints(tmp_path / name / "checkpoints").save(1, torch.nn.Linear(2, 2), [], {}, "cpu")
-    for path in (tmp_path / name, tmp_path / name / "checkpoints/step-00000001"):
-        assert load_trained(FlowConfig, path, lambda *_: torch.nn.Linear(2, 2), "cpu")[2] == tmp_path / name
 
 
 def test_an_interrupted_run_ends_with_the_very_weights_of_one_left_alone(finished, tmp_path, monkeypatch):

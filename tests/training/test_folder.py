@@ -6,17 +6,15 @@ import json
 import pytest
 
 from blueberry_lib.config import BlueberryError, TrainConfig
-from blueberry_lib.images.flow_training import FlowConfig
-from blueberry_lib.images.multimodal_training import MultimodalRun
-from blueberry_lib.images.vqvae_training import VQVAERun
+from blueberry_lib.images import flow_training, multimodal_training, vqvae_training
 from blueberry_lib.speedrun.recipes import get_recipe
 from blueberry_lib.training.folder import load_config, new_folder, occupied, save_config, write_json
 
 CONFIGS = {
     "train": get_recipe("best", "pocket"),
-    "flow train": FlowConfig(),
-    "vqvae train": VQVAERun(),
-    "multimodal train": MultimodalRun(),
+    "flow train": flow_training.PRESETS["digits"](),
+    "vqvae train": vqvae_training.PRESETS["digits"](),
+    "multimodal train": multimodal_training.PRESETS["digits"](),
 }
 
 
