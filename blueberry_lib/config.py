@@ -45,10 +45,8 @@ def check_ranges(config: Any) -> None:
     for name, hint in typing.get_type_hints(type(config), include_extras=True).items():
         value, allowed = getattr(config, name), range_of(hint)
         for number in value if isinstance(value, tuple) else (value,):
-            _require(
-                allowed is None or number is None or allowed.low <= number <= allowed.high,
-                f"{name} is {number}; it must be {allowed and allowed.words}.",
-            )
+            if allowed and number is not None and not allowed.low <= number <= allowed.high:
+                raise BlueberryError(f"{name} is {number}; it must be {allowed.words}.")
 
 
 @dataclass(frozen=True)
@@ -98,10 +96,8 @@ class ModelConfig:
             f"d_model {self.d_model} over n_heads {self.n_heads} must give a whole, even head width "
             "(rotary positions turn pairs of entries).",
         )
-        _require(
-            self.n_heads % self.n_kv_heads == 0,
-            f"n_heads {self.n_heads} must be a multiple of n_kv_heads {self.n_kv_heads}.",
-        )
+        multiple = self.n_heads % self.n_kv_heads == 0
+        _require(multiple, f"n_heads {self.n_heads} must be a multiple of n_kv_heads {self.n_kv_heads}.")
         _require(
             not self.key_offset or self.n_kv_heads % 2 == 0,
             f"key_offset moves half of the key heads; n_kv_heads {self.n_kv_heads} must be even.",

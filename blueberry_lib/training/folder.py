@@ -14,7 +14,6 @@ from typing import Any
 import numpy
 import tokenizers
 import torch
-from filelock import FileLock, Timeout  # comes with torch
 
 import blueberry_lib
 from blueberry_lib.config import BlueberryError, from_dict
@@ -75,6 +74,8 @@ def new_folder(root: Path, name: str | None, default: str) -> Path:
 def occupied(folder: Path) -> Iterator[None]:
     """Keep a run's folder from other processes, and remove it if what is done there fails before its first checkpoint.
     Raises BlueberryError where another process is at work."""
+    from filelock import FileLock, Timeout  # comes with torch
+
     lock = FileLock(folder / ".lock")
     with contextlib.suppress(NotImplementedError):  # a file system without locks
         try:
@@ -101,10 +102,7 @@ def load_config(cls: type, folder: Path) -> Any:
     if not path.is_file():
         raise BlueberryError(f"{folder} is no run: it has no config.json. Runs live under runs/<experiment-name>.")
     values = read_json(path)
-    found, wanted = (
-        next((kind for field, kind in KINDS.items() if field in names), None)
-        for names in (values, cls.__dataclass_fields__)
-    )
+    found, wanted = (next((KINDS[f] for f in KINDS if f in keys), None) for keys in (values, cls.__dataclass_fields__))
     if found and found != wanted:
         raise BlueberryError(f"{folder} is a run of `{found}`, and what was asked for needs one of `{wanted}`.")
     try:
