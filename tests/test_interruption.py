@@ -1,5 +1,6 @@
 """A run killed at random moments and resumed ends with the very weights of one that was left alone."""
 
+import json
 import os
 import random
 import signal
@@ -87,3 +88,23 @@ def test_signals_save_and_say_how_to_go_on(tmp_path, whole):
         process = start(tmp_path, "--resume", "runs/stopped")
     assert process.wait() == 0, process.stderr.read()
     assert all(final_weights(run)[name].equal(expected[name]) for name in expected)
+
+
+def test_a_second_process_is_turned_away_from_a_run(tmp_path, whole):
+    """Two that wrote into one folder broke its log and left checkpoints half built."""
+    _, data = whole
+    run = tmp_path / "runs/shared"
+    process = start(tmp_path, "--data", data, *OPTIONS, "--experiment-name", "shared")
+    wait_for_steps(process, run)
+    process.kill()
+    process.wait()
+    (run / "checkpoints/.building-00000001").mkdir()
+    process = start(tmp_path, "--resume", "runs/shared")
+    wait_for_steps(process, run)
+    process.send_signal(signal.SIGSTOP)
+    second = start(tmp_path, "--resume", "runs/shared")
+    assert "Another process is at work in runs/shared" in second.communicate()[1] and second.returncode == 2
+    process.send_signal(signal.SIGCONT)
+    assert process.wait() == 0, process.stderr.read()
+    assert [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()][-1] == STEPS
+    assert not list((run / "checkpoints").glob(".building-*"))

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from importlib import import_module
 
+from blueberry_lib.cli.options import Device
+
 
 @dataclass(frozen=True)
 class Doctor:
     """Say what this machine is, what dtype and profile it will use, and how long each track will take."""
 
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
 
     def run(self) -> None:
         from blueberry_lib.doctor import report

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from tyro.conf import arg
 
+from blueberry_lib.cli.options import Checkpoint, Device, Resume, RunName
 from blueberry_lib.cli.pictures import command, labels_and_columns
 from blueberry_lib.cli.runs import carry_out
-from blueberry_lib.config import BlueberryError
+from blueberry_lib.config import Amount, Count, Seed
 from blueberry_lib.images import multimodal_training, vqvae_training
 from blueberry_lib.images.multimodal_training import MultimodalRun
 from blueberry_lib.images.vqvae_training import VQVAERun
@@ -25,10 +26,8 @@ class VQVAETrain:
     config: Annotated[VQVAERun, arg(name="")]
     preset: str = "digits"
     """digits, cifar-small, cifar-8x8, cifar-16x16 or original."""
-    experiment_name: str | None = None
-    """The run's folder under runs/; unset: one is chosen that is free."""
-    resume: Path | None = None
-    """Folder of a run to continue, with its own settings."""
+    experiment_name: RunName = None
+    resume: Resume = None
 
     def run(self) -> None:
         record, folder = carry_out(self, "vqvae train", f"vqvae-{self.preset}", vqvae_training.run)
@@ -36,7 +35,7 @@ class VQVAETrain:
         print(
             f"\nmean squared error {found['loss']:.4f}, {found['psnr']:.1f} dB, {found['usage']:.0%} of codes used, "
             f"perplexity {found['perplexity']:.1f}, {record['seconds']['active']:.0f} s of training\n"
-            f"Wrote {folder}/reconstructions.png, record.json, log.jsonl and checkpoints/."
+            f"See {folder}/reconstructions.png, record.json, log.jsonl and checkpoints/."
         )
 
 
@@ -44,10 +43,8 @@ class VQVAETrain:
 class VQVAEReconstruct:
     """Turn validation images into tokens and back, and write both into a PNG grid, rows of each in turn."""
 
-    checkpoint: Path
-    """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    checkpoint: Checkpoint
+    device: Device = "auto"
     output: Path = Path("reconstructions.png")
     """The PNG to write."""
 
@@ -73,10 +70,8 @@ class MultimodalTrain:
     config: Annotated[MultimodalRun, arg(name="")]
     preset: str = "digits"
     """digits, cifar-small or 40m."""
-    experiment_name: str | None = None
-    """The run's folder under runs/; unset: one is chosen that is free."""
-    resume: Path | None = None
-    """Folder of a run to continue, with its own settings."""
+    experiment_name: RunName = None
+    resume: Resume = None
 
     def run(self) -> None:
         record, folder = carry_out(self, "multimodal train", f"multimodal-{self.preset}", multimodal_training.run)
@@ -84,7 +79,7 @@ class MultimodalTrain:
         print(
             f"\n{found['loss']:.3f} nats an image token ({found['unigram']:.3f} from class and place alone), "
             f"{found['text_loss']:.3f} a text token, {record['seconds']['active']:.0f} s of training\n"
-            f"Wrote {folder}/samples.png, record.json, log.jsonl and checkpoints/."
+            f"See {folder}/samples.png, record.json, log.jsonl and checkpoints/."
         )
 
 
@@ -92,28 +87,26 @@ class MultimodalTrain:
 class MultimodalSample:
     """Draw images from a caption into a PNG grid."""
 
-    checkpoint: Path
-    """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
+    checkpoint: Checkpoint
     prompt: str | None = None
     """The caption; the model learnt from short ones, such as "a picture of a seven"."""
-    num_samples: int = 64
+    num_samples: Count = 64
     """Images to draw; without a caption, of all classes in turn."""
     class_label: str | None = None
     """A class, by name or number, instead of a caption."""
     class_grid: bool = False
     """Draw a grid of all classes, one a row, instead."""
-    samples_per_class: int = 10
+    samples_per_class: Count = 10
     """Images in a row of the class grid."""
-    cfg_scale: float = 1.0
+    cfg_scale: Amount = 1.0
     """Guidance: 1 is off, more follows the caption more closely."""
-    temperature: float = 1.0
+    temperature: Amount = 1.0
     """Divides the logits; 0 always takes the most probable code."""
-    top_k: int | None = None
+    top_k: Count | None = None
     """Draw from the k most probable codes only."""
-    seed: int = 0
+    seed: Seed = 0
     """Set another to draw others."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
     output: Path | None = None
     """The PNG to write; unset: samples.png in the run's folder."""
 
@@ -122,10 +115,6 @@ class MultimodalSample:
         from blueberry_lib.images.datasets import load
         from blueberry_lib.images.grid import grid, write_png
 
-        if min(self.num_samples, self.samples_per_class) < 1 or self.temperature < 0 or (self.top_k or 1) < 1:
-            raise BlueberryError(
-                "--num-samples, --samples-per-class and --top-k must be at least 1, --temperature at least 0."
-            )
         trained = multimodal_training.load_run(self.checkpoint, pick_device(self.device))
         data = load(trained.config.training.data)
         labels, columns = labels_and_columns(self, data)
@@ -152,10 +141,8 @@ class MultimodalEval:
     """Measure a run on the validation images, with held-out captions: nats a token, well-formed samples, and the panel
     of metrics beside real images and a Gaussian for each class."""
 
-    checkpoint: Path
-    """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    checkpoint: Checkpoint
+    device: Device = "auto"
 
     def run(self) -> None:
         from blueberry_lib.hardware import pick_device

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from blueberry_lib.config import TrainConfig
+from blueberry_lib.cli.options import Device, Resume, RunName
+from blueberry_lib.config import Amount, BlueberryError, Count, Seed, Share, TrainConfig
 from blueberry_lib.training import Interrupted
 
 RUNS = Path("runs")
@@ -17,15 +18,21 @@ RUNS = Path("runs")
 
 def carry_out(command, words: str, default: str, run: Callable[..., dict]) -> tuple[dict, Path]:
     """Do the run that a train command asks for, or go on with it; returns its record and folder. ``words`` call the
-    command, and ``default`` names the folder where the user does not."""
-    from blueberry_lib.training.folder import load_config, new_folder
+    command, and ``default`` names the folder where the user does not. A finished run is left as it is."""
+    from blueberry_lib.training.checkpoint import Checkpoints
+    from blueberry_lib.training.folder import load_config, new_folder, occupied, read_json
 
     if command.resume:
         folder, config = command.resume, load_config(type(command.config), command.resume)
+        if (folder / "record.json").exists():
+            print(f"{folder} is finished: nothing was trained or written.")
+            return read_json(folder / "record.json"), folder
+        Checkpoints(folder / "checkpoints").latest()
     else:
         folder, config = new_folder(RUNS, command.experiment_name, default), command.config
     try:
-        return run(config, folder, resume=command.resume is not None), folder
+        with occupied(folder):
+            return run(config, folder, resume=command.resume is not None), folder
     except (Interrupted, KeyboardInterrupt, OSError):
         if any(folder.glob("checkpoints/step-*")):
             print(f"\nTo go on: python -m blueberry_lib {words} --resume {folder}", file=sys.stderr)
@@ -38,11 +45,11 @@ class Prepare:
 
     data: Positional[str] = "stdlib"
     """stdlib, docs, text:GLOB or tokens:DIR; from the Hub blueberry, smollm-mix or hub:NAME[:CONFIG:SPLIT:COLUMN]."""
-    vocab_size: int = 4_096
+    vocab_size: Count = 4_096
     """Entries of the tokenizer that is trained on the corpus."""
     tokenizer: str | None = None
     """A tokenizer.json to use instead."""
-    train_tokens: int = 20_000_000
+    train_tokens: Count = 20_000_000
     """Training tokens that a corpus of the Hub should hold (it comes in blocks of about 40 million)."""
     verify: bool = False
     """Hash every shard again, not only those whose size or time of change is another than when they were hashed."""
@@ -63,10 +70,8 @@ class Train:
     """
 
     config: Annotated[TrainConfig, arg(name="")]
-    experiment_name: str | None = None
-    """The run's folder under runs/; unset: one is chosen that is free."""
-    resume: Path | None = None
-    """Folder of a run to continue, with its own settings."""
+    experiment_name: RunName = None
+    resume: Resume = None
 
     def run(self) -> None:
         from blueberry_lib.speedrun.records import table
@@ -75,12 +80,9 @@ class Train:
         default = f"{self.config.track}-{self.config.recipe}-seed{self.config.seed}"
         record, folder = carry_out(self, "train", default, run)
         print(f"\n{table(record)}\n")
-        samples = folder / "samples.txt"
-        if samples.exists():
-            print(samples.read_text(encoding="utf-8"))
-        else:
-            print("No samples: the data came without a tokenizer (--tokenizer PATH).")
-        print(f"Wrote {folder}/record.json, loss.png, samples.txt, log.jsonl and checkpoints/.")
+        samples, none = folder / "samples.txt", "No samples: the data came without a tokenizer (--tokenizer PATH)."
+        print(samples.read_text(encoding="utf-8") if samples.exists() else none)
+        print(f"See {folder}/record.json, loss.png, samples.txt, log.jsonl and checkpoints/.")
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,19 @@ class Sample:
     """Folder of a run."""
     prompt: tuple[str, ...] = ("",)
     """One or more texts to continue; one alone is streamed."""
-    max_new_tokens: int = 200
+    max_new_tokens: Count = 200
     """Tokens to add, at most."""
-    temperature: float = 1.0
+    temperature: Amount = 1.0
     """Divides the logits; 0 always takes the most probable token."""
-    top_k: int | None = None
+    top_k: Count | None = None
     """Draw from the k most probable tokens only."""
-    top_p: float | None = 0.95
+    top_p: Share | None = 0.95
     """Draw from the fewest tokens that hold this probability."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Set it to draw the same again."""
     tokenizer: Path | None = None
     """A tokenizer.json; unset: the run's own."""
-    device: str = "cpu"
-    """auto, cpu, cuda or mps."""
+    device: Device = "cpu"
 
     def run(self) -> None:
         from blueberry_lib.data.tokens import END_OF_TEXT
@@ -112,14 +113,23 @@ class Sample:
         from blueberry_lib.hardware import pick_device
         from blueberry_lib.speedrun.run import encode_prompt, load_run, run_tokenizer
 
+        if not self.prompt:
+            raise BlueberryError('--prompt needs a text; --prompt "" begins from nothing.')
         model, _ = load_run(self.folder, pick_device(self.device))
         tokenizer = run_tokenizer(self.folder, self.tokenizer, model.config.vocab_size)
         prompts = [encode_prompt(tokenizer, prompt) for prompt in self.prompt]
-        room = model.config.context_length - max(map(len, prompts))
+        longest, context = max(map(len, prompts)), model.config.context_length
+        count = min(self.max_new_tokens, context - longest)
+        if count < 1:
+            raise BlueberryError(
+                f"The prompt fills the model's context of {context} with {longest} tokens: shorten it."
+            )
+        if count < self.max_new_tokens:
+            print(f"At most {count} new tokens find room in the model's context of {context}.", file=sys.stderr)
         steps = stream(
             model,
             prompts,
-            min(self.max_new_tokens, max(room, 1)),
+            count,
             temperature=self.temperature,
             top_k=self.top_k,
             top_p=self.top_p,
@@ -147,21 +157,16 @@ class Eval:
     """Another corpus than the run's own."""
     tokenizer: str | None = None
     """A tokenizer.json; unset: the run's own."""
-    validation_tokens: int | None = None
+    validation_tokens: Count | None = None
     """Another count than the run's own."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
 
     def run(self) -> None:
-        from blueberry_lib.data.prepare import prepare
         from blueberry_lib.hardware import detect
-        from blueberry_lib.speedrun.run import check_vocabulary, evaluator, load_run
+        from blueberry_lib.speedrun.run import evaluation_data, evaluator, load_run
 
-        hardware, own = detect(self.device), self.folder / "tokenizer.json"
+        hardware = detect(self.device)
         model, config = load_run(self.folder, hardware.device)
-        tokenizer = self.tokenizer or (str(own) if self.data and own.exists() else None)
-        changes = {"data": self.data, "tokenizer": tokenizer, "validation_tokens": self.validation_tokens}
-        config = replace(config, **{name: value for name, value in changes.items() if value is not None})
-        data = prepare(config.data, config.model.vocab_size, config.tokenizer, config.train_tokens)
-        check_vocabulary(config, data)
+        data = evaluation_data(self.folder, config, self.data, self.tokenizer)
+        config = replace(config, validation_tokens=self.validation_tokens or config.validation_tokens)
         print(json.dumps(evaluator(config, data, hardware.device, hardware.compute_dtype)(model), indent=1))

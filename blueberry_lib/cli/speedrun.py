@@ -6,8 +6,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
+from blueberry_lib.cli.options import Device, Experiment, RunName, Track
 from blueberry_lib.cli.runs import RUNS, Train
-from blueberry_lib.config import BlueberryError, TrainConfig
+from blueberry_lib.config import BlueberryError, Count, Range, Seed, TrainConfig
 from blueberry_lib.speedrun.recipes import RECIPES, get_recipe
 
 
@@ -23,14 +24,11 @@ class SpeedrunRun:
 
     recipe: str = "best"
     """r0 to r6, the original's history; best, ours; best-without-NAME, ours less one of its differences."""
-    track: str = "pocket"
-    """pocket, 8M, 20M, 100M or 1B."""
-    seed: int = 0
+    track: Track = "pocket"
+    seed: Seed = 0
     """Seed of the weights and of the order of the data."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    experiment_name: str | None = None
-    """The run's folder under runs/; unset: one is chosen that is free."""
+    device: Device = "auto"
+    experiment_name: RunName = None
 
     def run(self) -> None:
         config = replace(chosen(self.recipe, self.track, self.device), seed=self.seed)
@@ -49,14 +47,11 @@ class SpeedrunCompare:
     """The recipe to beat."""
     b: Positional[str]
     """The recipe that should beat it."""
-    track: str = "pocket"
-    """pocket, 8M, 20M, 100M or 1B."""
-    seeds: int = 7
+    track: Track = "pocket"
+    seeds: Annotated[int, Range(2, 10**12, "at least 2")] = 7
     """Runs of each, at least 2; a claim takes 7."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    experiment_name: str | None = None
-    """Folder under runs/."""
+    device: Device = "auto"
+    experiment_name: Experiment = None
     output: Path | None = None
     """Also write summary and records to this JSON file."""
 
@@ -66,6 +61,8 @@ class SpeedrunCompare:
         from blueberry_lib.speedrun.verify import describe_claims, verdicts
         from blueberry_lib.training.folder import write_json
 
+        for recipe in (self.a, self.b):
+            chosen(recipe, self.track, self.device)  # a typo shows before the first of them has run
         folder = RUNS / (self.experiment_name or f"compare-{self.track}-{self.a}-{self.b}")
         summary, records = compare_recipes(self.a, self.b, self.track, self.seeds, folder, self.device)
         for path in filter(None, (folder / "compare.json", self.output)):
@@ -78,16 +75,13 @@ class SpeedrunCompare:
 class SpeedrunLadder:
     """Run every recipe, interleaved over seeds, and draw validation loss against active time."""
 
-    track: str = "pocket"
-    """pocket, 8M, 20M, 100M or 1B."""
-    seeds: int = 1
+    track: Track = "pocket"
+    seeds: Count = 1
     """Runs of each recipe."""
     recipes: tuple[str, ...] = tuple(RECIPES)
     """Which; best-without-NAME leaves out one of best's differences."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    experiment_name: str | None = None
-    """Folder under runs/; with the same one it goes on where it stopped."""
+    device: Device = "auto"
+    experiment_name: Experiment = None
     output: Path | None = None
     """Also write the records to this JSON file."""
     records: Path | None = None
@@ -100,10 +94,12 @@ class SpeedrunLadder:
         from blueberry_lib.training.folder import write_json
 
         folder = RUNS / (self.experiment_name or f"ladder-{self.track}")
-        folder.mkdir(parents=True, exist_ok=True)
         if self.records:
             records = read_records([self.records])
+            folder.mkdir(parents=True, exist_ok=True)
         else:
+            for recipe in self.recipes:
+                chosen(recipe, self.track, self.device)  # a typo shows before the first of them has run
             records = ladder(self.recipes, self.track, self.seeds, folder, self.device)
             for path in filter(None, (folder / "ladder.json", self.output)):
                 write_json(path, {"records": records})
@@ -121,21 +117,20 @@ class SpeedrunSweep:
     """The values to try."""
     recipe: str = "best"
     """The recipe in which it is changed."""
-    track: str = "pocket"
-    """pocket, 8M, 20M, 100M or 1B."""
-    seeds: int = 1
+    track: Track = "pocket"
+    seeds: Count = 1
     """Runs of each value."""
-    train_tokens: int | None = None
+    train_tokens: Count | None = None
     """Another budget than the track's."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    experiment_name: str | None = None
-    """Folder under runs/; with the same one it goes on where it stopped."""
+    device: Device = "auto"
+    experiment_name: Experiment = None
 
     def run(self) -> None:
-        from blueberry_lib.speedrun.compare import summarize, sweep
+        from blueberry_lib.speedrun.compare import summarize, sweep, with_field
 
         config = chosen(self.recipe, self.track, self.device, self.train_tokens)
+        for value in self.values:
+            with_field(config, self.field, value)  # a typo shows before the first of them has run
         folder = RUNS / (self.experiment_name or f"sweep-{self.track}-{self.recipe}-{self.field}")
         found = sweep(config, self.field, self.values, self.seeds, folder)
         named = [{**record, "recipe": f"{self.field} {value}"} for value, runs in found for record in runs]
@@ -148,16 +143,13 @@ class SpeedrunReproduce:
 
     recipe: str = "best"
     """The recipe."""
-    track: str = "pocket"
-    """pocket, 8M, 20M, 100M or 1B."""
-    seed: int = 0
+    track: Track = "pocket"
+    seed: Seed = 0
     """The seed."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    train_tokens: int | None = None
+    device: Device = "auto"
+    train_tokens: Count | None = None
     """Another budget than the track's."""
-    experiment_name: str | None = None
-    """Folder under runs/."""
+    experiment_name: Experiment = None
 
     def run(self) -> None:
         from blueberry_lib.speedrun.compare import reproduce

@@ -1,10 +1,13 @@
 """A run's folder: fresh, never overwritten, and what says where its numbers come from."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import platform
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,9 @@ import torch
 
 import blueberry_lib
 from blueberry_lib.config import BlueberryError, from_dict
+
+KINDS = {"vqvae": "multimodal train", "label_dropout": "flow train", "training": "vqvae train", "optimizer": "train"}
+"""A field of a config by which to know the command whose run it is; the first that is there counts."""
 
 
 def source_sha256() -> str:
@@ -26,13 +32,8 @@ def source_sha256() -> str:
 
 
 def versions() -> dict[str, str]:
-    return {
-        "blueberry_lib": blueberry_lib.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "tokenizers": tokenizers.__version__,
-    }
+    found = {module.__name__: module.__version__ for module in (blueberry_lib, torch, numpy, tokenizers)}
+    return {"python": platform.python_version(), **found}
 
 
 def write_json(path: Path, value: object) -> None:
@@ -40,6 +41,14 @@ def write_json(path: Path, value: object) -> None:
     building = path.with_name(f".{path.name}.building")
     building.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     os.replace(building, path)
+
+
+def read_json(path: Path) -> Any:
+    """What a file of a run holds. Raises BlueberryError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise BlueberryError(f"{path} is missing or damaged: {error}. Restore it, or start the run anew.") from None
 
 
 def new_folder(root: Path, name: str | None, default: str) -> Path:
@@ -53,11 +62,34 @@ def new_folder(root: Path, name: str | None, default: str) -> Path:
             return folder
         except FileExistsError:
             if name:
+                begun = any(folder.glob("checkpoints/step-*"))
                 raise BlueberryError(
-                    f"{folder} already exists, and runs are never overwritten: choose another --experiment-name, "
-                    f"or continue that run with --resume {folder}"
+                    f"{folder} already exists, and runs are never overwritten: choose another --experiment-name, or "
+                    + (f"continue that run with --resume {folder}" if begun else "remove it: it holds no checkpoint.")
                 ) from None
             attempt += 1
+
+
+@contextlib.contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Keep a run's folder from other processes, and remove it if what is done there fails before its first checkpoint.
+    Raises BlueberryError where another process is at work."""
+    from filelock import FileLock, Timeout  # comes with torch
+
+    lock = FileLock(folder / ".lock")
+    with contextlib.suppress(NotImplementedError):  # a file system without locks
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise BlueberryError(f"Another process is at work in {folder}: let it end, or stop it.") from None
+    try:
+        yield
+    except BaseException:
+        lock.release()
+        if not any(folder.glob("checkpoints/step-*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    lock.release()
 
 
 def save_config(folder: Path, config: Any) -> None:
@@ -69,7 +101,11 @@ def load_config(cls: type, folder: Path) -> Any:
     path = folder / "config.json"
     if not path.is_file():
         raise BlueberryError(f"{folder} is no run: it has no config.json. Runs live under runs/<experiment-name>.")
+    values = read_json(path)
+    found, wanted = (next((KINDS[f] for f in KINDS if f in keys), None) for keys in (values, cls.__dataclass_fields__))
+    if found and found != wanted:
+        raise BlueberryError(f"{folder} is a run of `{found}`, and what was asked for needs one of `{wanted}`.")
     try:
-        return from_dict(cls, json.loads(path.read_text(encoding="utf-8")))
+        return from_dict(cls, values)
     except (ValueError, KeyError, TypeError) as error:
         raise BlueberryError(f"{path} is damaged: {error}. Restore it, or start the run anew.") from None

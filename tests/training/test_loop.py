@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,6 +130,15 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tiny, tmp_path, 
     assert torch.equal(second.weights(), whole.weights())
     assert found.train_loss == expected.train_loss and found.units == expected.units
     assert second.rates == [1.0] * len(second.rates)
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float32, torch.float16), (torch.float16, torch.float32)])
+def test_a_run_goes_on_in_another_precision(tiny, tmp_path, dtypes):
+    """A gradient scaler has a state in float16 only."""
+    before, after = Run(tiny, tmp_path), Run(tiny, tmp_path)
+    before.hardware, after.hardware = (replace(before.hardware, compute_dtype=dtype) for dtype in dtypes)
+    before.fit(2, checkpoint_every=2)
+    assert after.fit(4, resume=True).step == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
