@@ -9,7 +9,7 @@ from tyro.conf import arg
 from blueberry_lib.cli.pictures import command, labels_and_columns
 from blueberry_lib.cli.runs import carry_out
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.images.flow_training import PRESETS, FlowConfig
+from blueberry_lib.images.flow_training import PRESETS, FlowRun
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class FlowTrain:
     The defaults are a preset's (--preset digits): every flag changes one setting of it. Ctrl-C saves; --resume goes on.
     """
 
-    config: Annotated[FlowConfig, arg(name="")]
+    config: Annotated[FlowRun, arg(name="")]
     preset: str = "digits"
     """digits, cifar-small, dit-10m, dit-30m or dit-130m."""
     experiment_name: str | None = None

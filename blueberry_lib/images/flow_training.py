@@ -38,7 +38,7 @@ def _training() -> ImageTraining:
 
 
 @dataclass(frozen=True)
-class FlowConfig:
+class FlowRun:
     """One training run of a flow model."""
 
     model: DiTConfig = field(default_factory=DiTConfig)
@@ -57,19 +57,19 @@ class FlowConfig:
             raise BlueberryError("label_dropout and ema_decay must lie in [0, 1).")
 
 
-def cifar_small() -> FlowConfig:
+def cifar_small() -> FlowRun:
     """For 32 × 32 colour images on two CPU cores, in minutes."""
     training = replace(_training(), data="cifar10", steps=2_400, batch_size=32, eval_every=600)
-    return FlowConfig(DiTConfig(32, 3, 4, width=128, layers=4), training, flip=True)
+    return FlowRun(DiTConfig(32, 3, 4, d_model=128, n_layers=4), training, flip=True)
 
 
-def _gpu(model: DiTConfig) -> FlowConfig:
+def _gpu(model: DiTConfig) -> FlowRun:
     training = replace(_training(), data="cifar10", steps=20_000, batch_size=256, eval_every=2_000)
-    return FlowConfig(model, replace(training, checkpoint_every=1_000), ema_decay=0.9995, flip=True)
+    return FlowRun(model, replace(training, checkpoint_every=1_000), ema_decay=0.9995, flip=True)
 
 
-PRESETS: dict[str, Callable[[], FlowConfig]] = {
-    "digits": FlowConfig,
+PRESETS: dict[str, Callable[[], FlowRun]] = {
+    "digits": FlowRun,
     "cifar-small": cifar_small,
     "dit-10m": lambda: _gpu(dit_10m()),
     "dit-30m": lambda: _gpu(dit_30m()),
@@ -77,7 +77,7 @@ PRESETS: dict[str, Callable[[], FlowConfig]] = {
 }
 
 
-def evaluator(config: FlowConfig, data: ImageData, hardware: Hardware, folder: Path) -> Callable[..., dict]:
+def evaluator(config: FlowRun, data: ImageData, hardware: Hardware, folder: Path) -> Callable[..., dict]:
     """``evaluate(model: Averaged)``: the loss on fixed times and noise, whole and by time, with and without the average
     of the weights; and a class grid of each, the same noise every time, under samples/ in ``folder``."""
     x1, labels = data.scale(data.val).to(hardware.device), data.val_labels.to(hardware.device)
@@ -97,7 +97,7 @@ def evaluator(config: FlowConfig, data: ImageData, hardware: Hardware, folder: P
 
 
 def run(
-    config: FlowConfig, folder: Path, resume: bool = False, say: Callable[[str], None] = print, quiet: bool = False
+    config: FlowRun, folder: Path, resume: bool = False, say: Callable[[str], None] = print, quiet: bool = False
 ) -> dict:
     """Train as ``config`` says, into ``folder``; returns the record, with the panel of samples and its baselines.
 
@@ -147,10 +147,10 @@ def run(
     return record
 
 
-def load_flow(path: Path, device: str = "cpu") -> tuple[DiT2D, FlowConfig, ImageData, Path]:
+def load_flow(path: Path, device: str = "cpu") -> tuple[DiT2D, FlowRun, ImageData, Path]:
     """The averaged model of a run or checkpoint, its config, its data, which must be unchanged, and its folder."""
     model, config, folder = load_trained(
-        FlowConfig, path, lambda config, _: Averaged(DiT2D(config.model), config.ema_decay), device
+        FlowRun, path, lambda config, _: Averaged(DiT2D(config.model), config.ema_decay), device
     )
     data = load(config.training.data)
     check_data(folder, data)

@@ -11,19 +11,19 @@ from blueberry_lib.config import BlueberryError
 from blueberry_lib.images import flow_training
 from blueberry_lib.images.datasets import load
 from blueberry_lib.images.diffusion_transformer import DiT2D, DiTConfig
-from blueberry_lib.images.flow_training import PRESETS, FlowConfig, load_flow, run
+from blueberry_lib.images.flow_training import PRESETS, FlowRun, load_flow, run
 from blueberry_lib.images.training import ImageTraining, check_data, preset
 from blueberry_lib.training import Interrupted, fit
 from blueberry_lib.training.checkpoint import Checkpoints
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
-TINY = DiTConfig(width=16, layers=2, heads=2, time_frequencies=8)
+TINY = DiTConfig(d_model=16, n_layers=2, n_heads=2, time_frequencies=8)
 
 
 def tiny_config(**changes):
-    training = replace(FlowConfig().training, steps=12, batch_size=16, eval_every=6, checkpoint_every=4, device="cpu")
-    return FlowConfig(TINY, replace(training, **changes))
+    training = replace(FlowRun().training, steps=12, batch_size=16, eval_every=6, checkpoint_every=4, device="cpu")
+    return FlowRun(TINY, replace(training, **changes))
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_the_record_says_what_was_trained_on_what_and_how_well(finished):
     assert record["steps"] == 12 and record["images"] == 12 * 16 and record["params"] == TINY.n_params
     assert record["images_per_second"] == pytest.approx(record["images"] / record["seconds"]["active"])
     assert set(record["seconds"]) == {"setup", "active", "eval", "save"} and record["seconds"]["setup"] > 0
-    assert record["data_sha256"] == load("digits").sha256 and record["config"]["model"]["width"] == 16
+    assert record["data_sha256"] == load("digits").sha256 and record["config"]["model"]["d_model"] == 16
     assert {"hardware", "versions", "source_sha256", "date", "dollars"} <= record.keys()
     looks = [e for e in record["curve"] if "val_loss" in e]
     assert [e["images"] for e in looks] == [6 * 16, 12 * 16]
@@ -183,7 +183,7 @@ def test_impossible_settings_are_refused():
     with pytest.raises(BlueberryError, match="eval_every"):
         ImageTraining(eval_every=-1)
     with pytest.raises(BlueberryError, match="label_dropout"):
-        FlowConfig(label_dropout=1.0)
+        FlowRun(label_dropout=1.0)
     with pytest.raises(BlueberryError, match="no preset"):
         preset(PRESETS, "dit-1b")
 
@@ -214,7 +214,7 @@ def test_the_command_line_trains_a_preset_with_changes(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     parsed = cli.parse(["flow", "train", "--preset", "dit-30m", "--training.steps", "7"]).command
     assert parsed.config == replace(PRESETS["dit-30m"](), training=replace(PRESETS["dit-30m"]().training, steps=7))
-    sizes = ["--model.width", "16", "--model.layers", "1", "--model.heads", "2", "--training.device", "cpu"]
+    sizes = ["--model.d-model", "16", "--model.n-layers", "1", "--model.n-heads", "2", "--training.device", "cpu"]
     steps = ["--training.steps", "4", "--training.batch-size", "8", "--training.checkpoint-every", "2"]
     assert cli.main(["flow", "train", *sizes, *steps]) == 0
     assert "two_sample" in capsys.readouterr().out and (tmp_path / "runs/flow-digits/class_grid.png").exists()
