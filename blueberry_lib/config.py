@@ -1,9 +1,10 @@
 """What a run is: frozen dataclasses, their presets, and the arithmetic that follows from them."""
 
 import dataclasses
+import sys
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 
 class BlueberryError(Exception):
@@ -15,29 +16,64 @@ def _require(condition: bool, message: str) -> None:
         raise BlueberryError(message)
 
 
+class Range(NamedTuple):
+    """The least and the largest value that a number may have, and the words that say so."""
+
+    low: float
+    high: float
+    words: str
+
+
+Count = Annotated[int, Range(1, 10**12, "at least 1 and at most 10¹²")]
+Whole = Annotated[int, Range(0, 10**12, "at least 0 and at most 10¹²")]
+Seed = Annotated[int, Range(0, 2**32 - 1, "at least 0 and below 2³²")]
+Share = Annotated[float, Range(0, 1, "from 0 to 1")]
+Decay = Annotated[float, Range(0, 1 - 2**-53, "at least 0 and below 1")]
+Amount = Annotated[float, Range(0, sys.float_info.max, "at least 0, and finite")]
+Positive = Annotated[float, Range(sys.float_info.min, sys.float_info.max, "above 0, and finite")]
+
+
+def range_of(hint: Any) -> Range | None:
+    """The range that stands in a type, which may be optional or a tuple."""
+    if isinstance(hint, Range):
+        return hint
+    return next((found for part in typing.get_args(hint) if (found := range_of(part))), None)
+
+
+def check_ranges(config: Any) -> None:
+    """Raises BlueberryError for a number of a dataclass that is outside the range of its field's type."""
+    for name, hint in typing.get_type_hints(type(config), include_extras=True).items():
+        value, allowed = getattr(config, name), range_of(hint)
+        for number in value if isinstance(value, tuple) else (value,):
+            _require(
+                allowed is None or number is None or allowed.low <= number <= allowed.high,
+                f"{name} is {number}; it must be {allowed and allowed.words}.",
+            )
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The shape of a Blueberry transformer."""
 
-    vocab_size: int = 49_152
+    vocab_size: Count = 49_152
     """Entries in the vocabulary."""
-    context_length: int = 2_048
+    context_length: Count = 2_048
     """Tokens in a training sequence, and the most the model can look back on."""
-    n_layers: int = 22
+    n_layers: Count = 22
     """Transformer blocks."""
-    d_model: int = 512
+    d_model: Count = 512
     """Width of the residual stream."""
-    n_heads: int = 8
+    n_heads: Count = 8
     """Query heads; each is d_model / n_heads wide."""
-    n_kv_heads: int = 4
+    n_kv_heads: Count = 4
     """Key and value heads; n_heads / n_kv_heads query heads share one (grouped-query attention)."""
-    d_ff: int = 2_048
+    d_ff: Count = 2_048
     """Hidden width of the feed-forward layer, or of one expert."""
     feed_forward: Literal["relu2", "swiglu"] = "relu2"
     """Squared ReLU (two matrices) or SwiGLU (three)."""
-    n_experts: int = 0
+    n_experts: Whole = 0
     """Feed-forward layers in a block, of which a router chooses for each token; 0: one, and no router."""
-    experts_per_token: int = 2
+    experts_per_token: Count = 2
     """Experts that each token uses, where there are any; with 1 the router would not learn."""
     tied: bool = True
     """Whether the output head is the embedding matrix."""
@@ -50,14 +86,13 @@ class ModelConfig:
     key_offset: bool = False
     """Whether half of the key heads hold the key of the token before, so that a single layer can look up what came
     after an earlier occurrence of the present token."""
-    soft_cap: float = 0.0
+    soft_cap: Amount = 0.0
     """Logits are soft_cap * tanh(logits / soft_cap); 0 leaves them alone."""
-    rope_base: float = 10_000.0
+    rope_base: Positive = 10_000.0
     """Base of the rotary position angles."""
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_length", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff"):
-            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be at least 1.")
+        check_ranges(self)
         _require(
             self.d_model % (2 * self.n_heads) == 0,
             f"d_model {self.d_model} over n_heads {self.n_heads} must give a whole, even head width "
@@ -71,12 +106,10 @@ class ModelConfig:
             not self.key_offset or self.n_kv_heads % 2 == 0,
             f"key_offset moves half of the key heads; n_kv_heads {self.n_kv_heads} must be even.",
         )
-        _require(self.n_experts >= 0, f"n_experts is {self.n_experts}; it must be 0 (no experts) or positive.")
         _require(
-            self.n_experts == 0 or 1 <= self.experts_per_token <= self.n_experts,
-            f"experts_per_token is {self.experts_per_token}; it must lie between 1 and n_experts, {self.n_experts}.",
+            self.n_experts == 0 or self.experts_per_token <= self.n_experts,
+            f"experts_per_token is {self.experts_per_token}; it must be at most n_experts, {self.n_experts}.",
         )
-        _require(self.soft_cap >= 0, f"soft_cap is {self.soft_cap}; it must be 0 (off) or positive.")
 
     @property
     def head_dim(self) -> int:
@@ -119,56 +152,48 @@ class ScheduleConfig:
 
     kind: Literal["constant", "linear", "cosine", "wsd"] = "constant"
     """constant; linear or cosine from 1 to the floor; wsd: warm up, stay at 1, then decay linearly."""
-    warmup: float = 0.0
+    warmup: Share = 0.0
     """Share of the steps over which the factor rises linearly to 1."""
-    decay: float = 0.65
+    decay: Share = 0.65
     """wsd only: share of the steps, at the end, over which the factor falls to the floor."""
-    floor: float = 0.0
+    floor: Share = 0.0
     """The factor at the last step."""
     first_step_zero: bool = False
     """Waste the first step at rate 0, as the original records did through a rounding fault."""
 
-    def __post_init__(self) -> None:
-        for name in ("warmup", "decay", "floor"):
-            value = getattr(self, name)
-            _require(0 <= value <= 1, f"schedule {name} is {value}; it must lie between 0 and 1.")
+    __post_init__ = check_ranges
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
     """Muon for the matrices inside the blocks, AdamW for everything else."""
 
-    muon_lr: float = 0.024
+    muon_lr: Amount = 0.024
     """Muon's learning rate; before the shape factor sqrt(max(1, rows / columns))."""
-    muon_momentum: float = 0.95
+    muon_momentum: Decay = 0.95
     """Nesterov momentum of Muon."""
-    muon_weight_decay: float = 0.0
+    muon_weight_decay: Amount = 0.0
     """Decoupled weight decay on Muon's matrices."""
     orthogonalize: Literal["newton_schulz", "polar_express"] = "polar_express"
     """The iteration that replaces a matrix by its nearest orthogonal one."""
-    orthogonalize_steps: int = 5
+    orthogonalize_steps: Count = 5
     """Iterations of it."""
     merged_qkvo: bool = False
     """Whether Muon treats each layer's query, key, value and output matrices as one tall matrix."""
-    adamw_lr: float = 0.006
+    adamw_lr: Amount = 0.006
     """AdamW's learning rate."""
-    embedding_lr: float | None = None
+    embedding_lr: Amount | None = None
     """AdamW's learning rate for the embedding (and an untied head), when it differs."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay rates of AdamW's two moments."""
-    adamw_weight_decay: float = 0.2
+    adamw_weight_decay: Amount = 0.2
     """Decoupled weight decay on AdamW's parameters."""
     fused: bool = True
     """Whether AdamW runs as one fused kernel."""
-    clip_norm: float | None = 1.0
+    clip_norm: Positive | None = 1.0
     """Largest norm of all gradients together; larger ones are scaled down to it."""
 
-    def __post_init__(self) -> None:
-        for name in ("muon_lr", "adamw_lr", "muon_weight_decay", "adamw_weight_decay"):
-            _require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative.")
-        for value in (self.muon_momentum, *self.betas):
-            _require(0 <= value < 1, f"a momentum or beta is {value}; each must lie in [0, 1).")
-        _require(self.orthogonalize_steps > 0, "orthogonalize_steps must be at least 1.")
+    __post_init__ = check_ranges
 
 
 @dataclass(frozen=True)
@@ -183,26 +208,26 @@ class TrainConfig:
     hub:NAME[:CONFIG[:SPLIT[:COLUMN]]]."""
     tokenizer: str | None = None
     """Path of a tokenizer.json; unset: a byte-level BPE is trained on the corpus."""
-    train_tokens: int = 2**20
+    train_tokens: Count = 2**20
     """Tokens to train on, at most: whole contexts, the last step trimmed to the budget."""
-    validation_tokens: int = 131_072
+    validation_tokens: Count = 131_072
     """Tokens to evaluate on; the same ones whatever the batch size."""
-    target_loss: float | None = None
+    target_loss: Positive | None = None
     """Stop once the training loss, averaged over the last 65,536 tokens, is this low."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """Sequences in one forward and backward pass."""
-    accumulation: int = 1
+    accumulation: Count = 1
     """Passes whose gradients are added up before an optimizer step."""
-    contexts: tuple[int, ...] = ()
+    contexts: tuple[Count, ...] = ()
     """A curriculum: training context lengths, one after another over equal shares of the tokens, each a divisor of
     the model's; tokens a step stay the same. Unset: the model's throughout. Evaluation is always at the model's."""
     weights: Literal["float32", "bfloat16"] = "float32"
     """Dtype in which the weights and the optimizers' state are kept."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the weights and of the order of the data."""
-    eval_every: int = 0
+    eval_every: Whole = 0
     """Steps between evaluations; 0: only at the end."""
-    checkpoint_every: int = 100
+    checkpoint_every: Count = 100
     """Steps between checkpoints."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto: CUDA, then MPS, then the CPU."""
@@ -216,13 +241,10 @@ class TrainConfig:
     """The recipe the defaults come from."""
 
     def __post_init__(self) -> None:
-        for name in ("train_tokens", "validation_tokens", "batch_size", "accumulation", "checkpoint_every"):
-            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be at least 1.")
-        _require(self.eval_every >= 0, f"eval_every is {self.eval_every}; it must not be negative.")
-        _require(self.target_loss is None or self.target_loss > 0, "target_loss must be positive.")
+        check_ranges(self)
         for length in self.contexts:
             _require(
-                0 < length <= self.model.context_length and self.model.context_length % length == 0,
+                self.model.context_length % length == 0,
                 f"a training context is {length}; each must divide the model's, {self.model.context_length}.",
             )
 

@@ -1,6 +1,7 @@
 """The command line: its main paths, and one clear line with exit code 2 for everything that can go wrong."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from blueberry_lib.data import tokens
 from blueberry_lib.data.corpora import Document
 from blueberry_lib.speedrun import run as run_module
+from blueberry_lib.training.folder import occupied
 from blueberry_lib.training.log import Log
 
 pytest.importorskip("tyro")
@@ -67,10 +69,7 @@ def test_train_writes_a_record_with_everything_in_it(here, token_folder, capsys)
 
 
 def test_text_becomes_a_model_that_samples_and_evaluates(here, capsys):
-    (here / "texts").mkdir()
-    for i in range(40):
-        lines = "\n".join(f"the blueberry number {i} grows on line {j}" for j in range(20))
-        (here / "texts" / f"{i}.txt").write_text(lines)
+    texts(here / "texts", 40)
     options = [*TINY[2:], "--model.vocab-size", "300"]
     assert main(["train", "--data", "text:texts/*.txt", *options, "--experiment-name", "t"]) == 0
     record = json.loads((here / "runs/t/record.json").read_text())
@@ -130,6 +129,10 @@ def test_the_documented_speedrun_commands_are_understood():
         (["--model.d-model", "33"], "d_model 33"),
         (["--schedule.decay", "1.5"], "decay is 1.5"),
         (["--optimizer.muon-lr", "-1"], "muon_lr is -1"),
+        (["--optimizer.clip-norm", "-1"], "clip_norm is -1"),
+        (["--optimizer.embedding-lr", "nan"], "embedding_lr is nan"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--seed", "99999999999999999999"], "seed is 99999999999999999999"),
         (["--precision", "float64"], "--precision"),
         (["--recipe", "r99"], "Unknown recipe"),
         (["--track", "9M"], "Unknown track"),
@@ -138,14 +141,45 @@ def test_the_documented_speedrun_commands_are_understood():
         (["--validation-tokens", "9600"], "3000 validation tokens"),
         (["--model.context-length", "32000", "--validation-tokens", "32000"], "fewer than one context"),
         (["--model.vocab-size", "96"], "vocabulary of 97 and the model one of 96"),
-        (["--resume", "nowhere"], "no config.json"),
         (["--tokenizer", "nowhere.json"], "nowhere.json"),
         (["--optimizer.muon-lr", "1e38"], "Lower the learning rates"),
     ],
 )
 def test_a_bad_option_is_one_clear_line(here, token_folder, capsys, options, word):
-    assert train(token_folder, *options) == 2
+    """And the name is free again: what is right is taken under it."""
+    assert train(token_folder, *options, "--experiment-name", "x") == 2
     complaint(capsys, word)
+    assert not (here / "runs/x").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("train --resume nowhere", "no config.json"),
+        ("train --resume runs/a --optimizer.muon-lr 0.1 --seed=3", "leave out --optimizer.muon-lr, --seed"),
+        ("prepare stdlib --vocab-size -5", "vocab_size is -5"),
+        ("sample runs/a --temperature nan", "temperature is nan"),
+        ("sample runs/a --top-k 0", "top_k is 0"),
+        ("sample runs/a --seed -1", "seed is -1"),
+        ("sample runs/a --max-new-tokens 0", "max_new_tokens is 0"),
+        ("sample runs/a --prompt", "--prompt needs a text"),
+        ("eval runs/a --validation-tokens 0", "validation_tokens is 0"),
+        ("speedrun compare r4 best --seeds 1", "seeds is 1; it must be at least 2"),
+        ("speedrun compare r4 bets", "Unknown recipe 'bets'"),
+        ("speedrun ladder --recipes r4 bets", "Unknown recipe 'bets'"),
+        ("speedrun ladder --seeds 0", "seeds is 0"),
+        ("speedrun sweep batch-size 16 few", "'few' is no value"),
+        ("speedrun sweep optimizer.clip-norm 1 -1", "clip_norm is -1"),
+        ("speedrun run --seed -1", "seed is -1"),
+        ("flow train --training.data nowhere --experiment-name x", "nowhere"),
+        ("vqvae train --training.data nowhere --experiment-name x", "nowhere"),
+        ("multimodal train --vqvae nowhere --experiment-name x", "no config.json"),
+    ],
+)
+def test_a_mistake_in_any_command_is_one_clear_line_and_leaves_nothing(here, capsys, command, word):
+    assert main(command.split()) == 2
+    complaint(capsys, word)
+    assert not list(here.glob("runs/*"))
 
 
 def test_bad_corpora_are_one_clear_line(here, capsys):
@@ -179,10 +213,11 @@ def test_a_damaged_or_foreign_checkpoint_is_one_clear_line(here, token_folder, c
     content = bytearray(weights.read_bytes())
     content[-5] ^= 1
     weights.write_bytes(content)
+    (here / "runs/b/record.json").unlink()
     for command in (["train", "--resume", "runs/b"], ["sample", "runs/b"], ["eval", "runs/b", "--device", "cpu"]):
         assert main(command) == 2
-        complaint(capsys, "model.safetensors is damaged" if command[0] != "sample" else "model.safetensors")
-    assert (here / "runs/b/record.json").exists()
+        complaint(capsys, "model.safetensors is damaged")
+    assert weights.exists()
 
 
 def test_another_tokenizer_is_one_clear_line(here, token_folder, capsys):
@@ -216,6 +251,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_no_checkpoint(here, token_folde
     assert train(token_folder, "--experiment-name", "a", "--train-tokens", "1280") == 0
     config = json.loads((here / "runs/a/config.json").read_text())
     (here / "runs/a/config.json").write_text(json.dumps({**config, "train_tokens": 2560}))
+    (here / "runs/a/record.json").unlink()
     monkeypatch.setattr(run_module, "Log", lambda path, step: Log("/dev/full"))
     capsys.readouterr()
     assert main(["train", "--resume", "runs/a"]) == 2
@@ -229,11 +265,152 @@ def test_a_full_disk_is_one_clear_line_and_loses_no_checkpoint(here, token_folde
     assert done.returncode == 2 and done.stderr == "error: [Errno 28] No space left on device\n"
 
 
-def test_a_longer_budget_goes_on_from_a_finished_run(here, token_folder):
-    """What the full-disk test relies on: the same stream, schedule aside, is continued, not restarted."""
+def files(folder):
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_run_is_left_as_it_is(here, token_folder, capsys):
+    """Even where its data has changed since; without its record it is finished again, on the checkpoint it has."""
     assert train(token_folder, "--experiment-name", "a") == 0
-    before = json.loads((here / "runs/a/record.json").read_text())
+    before = files(here / "runs/a")
+    capsys.readouterr()
     assert main(["train", "--resume", "runs/a"]) == 0
-    after = json.loads((here / "runs/a/record.json").read_text())
-    assert after["val_loss"] == before["val_loss"] and after["steps"] == before["steps"]
-    assert np.isclose(after["active_seconds"], before["active_seconds"], atol=0.05)
+    assert files(here / "runs/a") == before and "runs/a is finished" in capsys.readouterr().out
+    record = json.loads((here / "runs/a/record.json").read_text())
+    (here / "runs/a/record.json").unlink()
+    assert main(["train", "--resume", "runs/a"]) == 0
+    again = json.loads((here / "runs/a/record.json").read_text())
+    assert again["val_loss"] == record["val_loss"] and again["steps"] == record["steps"]
+    assert np.isclose(again["active_seconds"], record["active_seconds"], atol=0.05)
+    assert not list((here / "runs/a/checkpoints").glob(".building-*"))
+
+
+def texts(folder, count):
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
+        lines = "\n".join(f"the blueberry number {i} grows on line {j}" for j in range(20))
+        (folder / f"{i}.txt").write_text(lines)
+
+
+def test_a_run_keeps_the_tokens_it_began_with(here, capsys):
+    """A file more, and its tokenizer would be another: evaluation keeps the run's, and training does not go on."""
+    texts(here / "texts", 40)
+    options = ["--data", "text:texts/*.txt", *TINY[2:], "--model.vocab-size", "600", "--experiment-name", "t"]
+    assert main(["train", *options]) == 0
+    capsys.readouterr()
+    assert main(["eval", "runs/t", "--device", "cpu"]) == 0
+    output = capsys.readouterr()
+    before = json.loads(output.out)
+    assert before["loss"] == json.loads((here / "runs/t/record.json").read_text())["val_loss"] and not output.err
+    assert main(["eval", "runs/t", "--device", "cpu", "--data", "text:texts/*.txt"]) == 0
+    assert json.loads(capsys.readouterr().out) == before, "a vocabulary that is not full is still the run's own"
+    own = ["--tokenizer", "runs/t/tokenizer.json"]
+    assert main(["eval", "runs/t", "--device", "cpu", *own]) == main(["sample", "runs/t", *own]) == 0
+    capsys.readouterr()
+
+    (here / "texts/more.txt").write_text("\n".join(f"entirely other words, {i} of them: quince" for i in range(400)))
+    assert main(["eval", "runs/t", "--device", "cpu"]) == 0
+    output = capsys.readouterr()
+    assert "text:texts/*.txt is no longer what runs/t was trained on" in output.err
+    assert json.loads(output.out)["loss"] == pytest.approx(before["loss"], abs=0.5)
+    (here / "runs/t/record.json").unlink()
+    assert main(["train", "--resume", "runs/t"]) == 2
+    complaint(capsys, "no longer gives the tokens that runs/t began with")
+
+
+@pytest.mark.parametrize("what", ["tokens", "tokenizer"])
+def test_changed_files_of_a_run_are_refused(here, token_folder, capsys, what):
+    """Token files, and a tokenizer's file where the tokens stay the same."""
+    made = tokens.train_tokenizer([Document("a", "some text")], 260)
+    (here / "t.json").write_text(made.to_str())
+    options = ["--experiment-name", "a", "--model.vocab-size", "300", "--tokenizer", "t.json"]
+    assert train(token_folder, *options) == 0
+    (here / "runs/a/record.json").unlink()
+    if what == "tokens":
+        np.fromfile(token_folder / "train.bin", "<u2")[::-1].tofile(token_folder / "train.bin")
+    else:
+        (here / "t.json").write_text(tokens.train_tokenizer([Document("a", "berry " * 9)], 260).to_str())
+    capsys.readouterr()
+    assert main(["train", "--resume", "runs/a"]) == 2
+    complaint(capsys, f"no longer gives the {what} that runs/a began with")
+
+
+def test_a_run_without_a_tokenizer_gets_none_trained_for_it(here, token_folder, capsys):
+    assert train(token_folder, "--experiment-name", "a", "--model.vocab-size", "128") == 0, "padding is possible"
+    texts(here / "texts", 40)
+    capsys.readouterr()
+    assert main(["eval", "runs/a", "--device", "cpu", "--data", "text:texts/*.txt"]) == 2
+    complaint(capsys, "--tokenizer PATH")
+    assert main(["eval", "runs/a", "--device", "cpu"]) == 0
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused_where_it_is_used(here, token_folder, capsys):
+    assert train(token_folder, "--experiment-name", "a", "--model.vocab-size", "270") == 0
+    texts(here / "texts", 40)
+    for size in (265, 290):
+        (here / f"{size}.json").write_text(
+            tokens.train_tokenizer([Document("a", "the blueberry " * 99)], size).to_str()
+        )
+    capsys.readouterr()
+    commands = (["eval", "runs/a", "--device", "cpu", "--data", "text:texts/*.txt"], ["sample", "runs/a"])
+    for command in commands:
+        for size, code in ((265, 0), (290, 2)):
+            found = tokens.load_tokenizer(here / f"{size}.json").get_vocab_size()
+            assert (found > 270) == (code == 2)
+            assert main([*command, "--tokenizer", f"{size}.json"]) == code
+        line = complaint(capsys, f"vocabulary of {found} and the model one of 270")
+        assert "another tokenizer" in line and "--model" not in line
+
+
+def test_a_failed_start_leaves_the_name_free_and_a_killed_one_says_how(here, token_folder, capsys):
+    for folder, word in ((f"{token_folder}x", "expects"), (token_folder, "3000 validation tokens")):
+        assert train(folder, "--experiment-name", "a", "--validation-tokens", "9600") == 2
+        complaint(capsys, word)
+    assert train(token_folder, "--experiment-name", "a") == 0
+    (here / "runs/killed").mkdir()
+    (here / "runs/killed/config.json").write_text((here / "runs/a/config.json").read_text())
+    assert train(token_folder, "--experiment-name", "killed") == 2
+    assert "--resume" not in complaint(capsys, "remove it: it holds no checkpoint")
+    assert main(["train", "--resume", "runs/killed"]) == 2
+    complaint(capsys, "Remove runs/killed and start it anew")
+
+
+def test_two_processes_do_not_share_a_run(here, token_folder, capsys):
+    assert train(token_folder, "--experiment-name", "a") == 0
+    (here / "runs/a/record.json").unlink()
+    capsys.readouterr()
+    with occupied(here / "runs/a"):
+        assert main(["train", "--resume", "runs/a"]) == 2
+    complaint(capsys, "Another process is at work in runs/a")
+    assert main(["train", "--resume", "runs/a"]) == 0
+
+
+def test_a_run_of_another_command_is_called_by_its_name(here, token_folder, capsys):
+    assert train(token_folder, "--experiment-name", "a") == 0
+    capsys.readouterr()
+    assert main(["flow", "sample", "--checkpoint", "runs/a"]) == 2
+    complaint(capsys, "runs/a is a run of `train`, and what was asked for needs one of `flow train`")
+
+
+def test_what_does_not_fit_the_context_is_said(here, token_folder, capsys):
+    (here / "t.json").write_text(tokens.train_tokenizer([Document("a", "some text")], 260).to_str())
+    assert train(token_folder, "--experiment-name", "a", "--model.vocab-size", "300", "--tokenizer", "t.json") == 0
+    capsys.readouterr()
+    assert main(["sample", "runs/a", "--prompt", "x" * 20, "--max-new-tokens", "30"]) == 0
+    assert "At most 11 new tokens, not 30: the model's context is 32" in capsys.readouterr().err
+    assert main(["sample", "runs/a", "--prompt", "x" * 20, "--max-new-tokens", "11"]) == 0
+    assert not capsys.readouterr().err
+    assert main(["sample", "runs/a", "--prompt", "x" * 31]) == 2
+    complaint(capsys, "The prompt is 32 tokens long")
+
+
+def test_a_console_that_knows_few_characters_loses_only_those(here):
+    """Windows' cp1252 has no ─, which stands between samples, and no ², which an error may hold."""
+    texts(here / "texts", 40)
+    options = ["--data", "text:texts/*.txt", *TINY[2:], "--model.vocab-size", "300", "--experiment-name", "t"]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "OMP_NUM_THREADS": "1"}
+    for command in (["train", *options], ["sample", "runs/t", "--prompt", "the", "berry"], ["train", "--seed", "x"]):
+        done = subprocess.run([sys.executable, "-m", "blueberry_lib", *command], env=environment, capture_output=True)
+        assert done.returncode == (2 if "x" in command else 0), done.stderr
+        assert b"Traceback" not in done.stderr
+    assert done.stderr.startswith(b"error: ") and done.stderr.count(b"\n") == 1

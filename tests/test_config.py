@@ -1,6 +1,8 @@
 """Parameters and FLOPs are computed from the config and equal those of the built model."""
 
-from dataclasses import asdict, replace
+import math
+from dataclasses import asdict, fields, replace
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -8,8 +10,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from blueberry_lib import config as c
-from blueberry_lib.config import BlueberryError, ModelConfig, TrainConfig
+from blueberry_lib.config import BlueberryError, ModelConfig, OptimizerConfig, ScheduleConfig, TrainConfig, range_of
 from blueberry_lib.model import Blueberry
+from blueberry_lib.training import LoopConfig
+
+CONFIGS = {ModelConfig: {}, ScheduleConfig: {}, OptimizerConfig: {}, TrainConfig: {}, LoopConfig: {"total_steps": 1}}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +66,29 @@ def test_88m_needs_the_flops_of_the_speedrun_notes():
 def test_a_bad_value_is_named(change, word):
     with pytest.raises(BlueberryError, match=word):
         replace(ModelConfig(), **change)
+
+
+def numbers(hint: Any) -> bool:
+    return hint in (int, float) or any(map(numbers, getattr(hint, "__args__", ())))
+
+
+@pytest.mark.parametrize("cls", CONFIGS, ids=lambda cls: cls.__name__)
+def test_every_number_of_a_config_has_a_range_and_is_held_to_it(cls):
+    """NaN passes no comparison, so a check written as ``value < 0`` lets it through."""
+    start, hints = cls(**CONFIGS[cls]), get_type_hints(cls, include_extras=True)
+    for name in (f.name for f in fields(cls) if numbers(hints[f.name])):
+        allowed = range_of(hints[name])
+        assert allowed, f"{cls.__name__}.{name} has no range"
+        beyond = [math.nextafter(allowed.low, -math.inf), math.nextafter(allowed.high, math.inf)]
+        for value in (*beyond, allowed.low - 1, -math.inf, math.inf, math.nan):
+            wrong = (0.5, value) if isinstance(getattr(start, name), tuple) else value
+            with pytest.raises(BlueberryError, match=f"{name} is .*; it must be"):
+                replace(start, **{name: wrong})
+
+
+@pytest.mark.parametrize("change", [{"clip_norm": None}, {"embedding_lr": None}, {"muon_lr": 0.0}, {"betas": (0, 0.5)}])
+def test_what_may_be_unset_or_zero_still_may(change):
+    assert replace(OptimizerConfig(), **change)
 
 
 def test_a_config_survives_json():

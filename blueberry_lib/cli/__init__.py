@@ -45,7 +45,7 @@ def parse(argv: list[str]):
     about = "Blueberry: train a small language model. See each command's --help."
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(commands, prog="python -m blueberry_lib", args=argv, description=about)
+            command = tyro.cli(commands, prog="python -m blueberry_lib", args=argv, description=about)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -53,10 +53,19 @@ def parse(argv: list[str]):
         rule = re.compile("[─-]*").fullmatch  # between the parts of the message, of which the first says it all
         first = itertools.takewhile(lambda line: not rule(line), itertools.dropwhile(rule, said))
         raise BlueberryError(" ".join(first) + " See --help.") from None
+    flags = {word.partition("=")[0]: None for word in argv if word.startswith("--")}
+    if "--resume" in flags and len(flags) > 1:
+        raise BlueberryError(
+            f"--resume goes on with the run's own settings, so leave out {', '.join(f for f in flags if f != '--resume')}."
+        )
+    return command
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 for a mistake the user can mend, 128 + n for signal n."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's has it not
+            stream.reconfigure(errors="replace")
     try:
         parse(sys.argv[1:] if argv is None else argv).run()
         sys.stdout.flush()

@@ -8,7 +8,7 @@ from tyro.conf import arg
 
 from blueberry_lib.cli.pictures import command, labels_and_columns
 from blueberry_lib.cli.runs import carry_out
-from blueberry_lib.config import BlueberryError
+from blueberry_lib.config import Amount, Count, Seed, check_ranges
 from blueberry_lib.images.flow_training import PRESETS, FlowRun
 
 
@@ -35,7 +35,7 @@ class FlowTrain:
         print(
             f"\nvalidation loss {record['evaluation']['loss']:.4f}, {record['seconds']['active']:.0f} s of training\n\n"
             f"{table(record['panel'])}\n\n"
-            f"Wrote {folder}/class_grid.png, samples/, record.json, log.jsonl and checkpoints/."
+            f"See {folder}/class_grid.png, samples/, record.json, log.jsonl and checkpoints/."
         )
 
 
@@ -45,26 +45,28 @@ class FlowSample:
 
     checkpoint: Path
     """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
-    num_samples: int = 64
+    num_samples: Count = 64
     """Images to draw, of all classes in turn."""
     class_label: str | None = None
     """A class, by name or number: all images are of it."""
     class_grid: bool = False
     """Draw a grid of all classes, one a row, instead."""
-    samples_per_class: int = 10
+    samples_per_class: Count = 10
     """Images in a row of the class grid."""
-    num_steps: int = 20
+    num_steps: Count = 20
     """Steps from noise to image; each costs one evaluation of the model with euler, two with the others."""
-    cfg_scale: float = 1.0
+    cfg_scale: Amount = 1.0
     """Guidance: 1 is off, more makes the class plainer and the images more alike."""
     solver: Literal["euler", "midpoint", "heun"] = "heun"
     """How a step is taken."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the noise."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     output: Path | None = None
     """The PNG to write; unset: samples.png in the run's folder."""
+
+    __post_init__ = check_ranges
 
     def run(self) -> None:
         from blueberry_lib.hardware import autocast, detect
@@ -72,8 +74,6 @@ class FlowSample:
         from blueberry_lib.images.flow_training import load_flow
         from blueberry_lib.images.grid import grid, write_png
 
-        if min(self.num_samples, self.samples_per_class, self.num_steps) < 1:
-            raise BlueberryError("--num-samples, --samples-per-class and --num-steps must be at least 1.")
         hardware = detect(self.device)
         model, _, data, folder = load_flow(self.checkpoint, hardware.device)
         labels, columns = labels_and_columns(self, data)

@@ -1,7 +1,7 @@
 """vqvae train, reconstruct; multimodal train, sample, eval."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from tyro.conf import arg
 
 from blueberry_lib.cli.pictures import command, labels_and_columns
 from blueberry_lib.cli.runs import carry_out
-from blueberry_lib.config import BlueberryError
+from blueberry_lib.config import Amount, Count, Seed, check_ranges
 from blueberry_lib.images import multimodal_training, vqvae_training
 from blueberry_lib.images.multimodal_training import MultimodalRun
 from blueberry_lib.images.vqvae_training import VQVAERun
@@ -36,7 +36,7 @@ class VQVAETrain:
         print(
             f"\nmean squared error {found['loss']:.4f}, {found['psnr']:.1f} dB, {found['usage']:.0%} of codes used, "
             f"perplexity {found['perplexity']:.1f}, {record['seconds']['active']:.0f} s of training\n"
-            f"Wrote {folder}/reconstructions.png, record.json, log.jsonl and checkpoints/."
+            f"See {folder}/reconstructions.png, record.json, log.jsonl and checkpoints/."
         )
 
 
@@ -79,12 +79,14 @@ class MultimodalTrain:
     """Folder of a run to continue, with its own settings."""
 
     def run(self) -> None:
-        record, folder = carry_out(self, "multimodal train", f"multimodal-{self.preset}", multimodal_training.run)
+        vqvae = str(Path(self.config.vqvae).resolve())  # so that the run finds it from any folder
+        asked = replace(self, config=replace(self.config, vqvae=vqvae))
+        record, folder = carry_out(asked, "multimodal train", f"multimodal-{self.preset}", multimodal_training.run)
         found = record["evaluation"]
         print(
             f"\n{found['loss']:.3f} nats an image token ({found['unigram']:.3f} from class and place alone), "
             f"{found['text_loss']:.3f} a text token, {record['seconds']['active']:.0f} s of training\n"
-            f"Wrote {folder}/samples.png, record.json, log.jsonl and checkpoints/."
+            f"See {folder}/samples.png, record.json, log.jsonl and checkpoints/."
         )
 
 
@@ -96,36 +98,34 @@ class MultimodalSample:
     """Folder of a run, whose newest checkpoint is used, or of one of its checkpoints."""
     prompt: str | None = None
     """The caption; the model learnt from short ones, such as "a picture of a seven"."""
-    num_samples: int = 64
+    num_samples: Count = 64
     """Images to draw; without a caption, of all classes in turn."""
     class_label: str | None = None
     """A class, by name or number, instead of a caption."""
     class_grid: bool = False
     """Draw a grid of all classes, one a row, instead."""
-    samples_per_class: int = 10
+    samples_per_class: Count = 10
     """Images in a row of the class grid."""
-    cfg_scale: float = 1.0
+    cfg_scale: Amount = 1.0
     """Guidance: 1 is off, more follows the caption more closely."""
-    temperature: float = 1.0
+    temperature: Amount = 1.0
     """Divides the logits; 0 always takes the most probable code."""
-    top_k: int | None = None
+    top_k: Count | None = None
     """Draw from the k most probable codes only."""
-    seed: int = 0
+    seed: Seed = 0
     """Set another to draw others."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     output: Path | None = None
     """The PNG to write; unset: samples.png in the run's folder."""
 
+    __post_init__ = check_ranges
+
     def run(self) -> None:
         from blueberry_lib.hardware import pick_device
         from blueberry_lib.images.datasets import load
         from blueberry_lib.images.grid import grid, write_png
 
-        if min(self.num_samples, self.samples_per_class) < 1 or self.temperature < 0 or (self.top_k or 1) < 1:
-            raise BlueberryError(
-                "--num-samples, --samples-per-class and --top-k must be at least 1, --temperature at least 0."
-            )
         trained = multimodal_training.load_run(self.checkpoint, pick_device(self.device))
         data = load(trained.config.training.data)
         labels, columns = labels_and_columns(self, data)

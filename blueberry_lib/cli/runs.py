@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from blueberry_lib.config import TrainConfig
+from blueberry_lib.config import Amount, BlueberryError, Count, Seed, Share, TrainConfig, check_ranges
 from blueberry_lib.training import Interrupted
 
 RUNS = Path("runs")
@@ -17,15 +17,21 @@ RUNS = Path("runs")
 
 def carry_out(command, words: str, default: str, run: Callable[..., dict]) -> tuple[dict, Path]:
     """Do the run that a train command asks for, or go on with it; returns its record and folder. ``words`` call the
-    command, and ``default`` names the folder where the user does not."""
-    from blueberry_lib.training.folder import load_config, new_folder
+    command, and ``default`` names the folder where the user does not. A finished run is left as it is."""
+    from blueberry_lib.training.checkpoint import Checkpoints
+    from blueberry_lib.training.folder import load_config, new_folder, occupied, read_json
 
     if command.resume:
         folder, config = command.resume, load_config(type(command.config), command.resume)
+        if (folder / "record.json").exists():
+            print(f"{folder} is finished: nothing was trained or written.")
+            return read_json(folder / "record.json"), folder
+        Checkpoints(folder / "checkpoints").latest()
     else:
         folder, config = new_folder(RUNS, command.experiment_name, default), command.config
     try:
-        return run(config, folder, resume=command.resume is not None), folder
+        with occupied(folder):
+            return run(config, folder, resume=command.resume is not None), folder
     except (Interrupted, KeyboardInterrupt, OSError):
         if any(folder.glob("checkpoints/step-*")):
             print(f"\nTo go on: python -m blueberry_lib {words} --resume {folder}", file=sys.stderr)
@@ -38,12 +44,14 @@ class Prepare:
 
     data: Positional[str] = "stdlib"
     """stdlib, docs, text:GLOB or tokens:DIR; from the Hub blueberry, smollm-mix or hub:NAME[:CONFIG:SPLIT:COLUMN]."""
-    vocab_size: int = 4_096
+    vocab_size: Count = 4_096
     """Entries of the tokenizer that is trained on the corpus."""
     tokenizer: str | None = None
     """A tokenizer.json to use instead."""
-    train_tokens: int = 20_000_000
+    train_tokens: Count = 20_000_000
     """Training tokens that a corpus of the Hub should hold (it comes in blocks of about 40 million)."""
+
+    __post_init__ = check_ranges
 
     def run(self) -> None:
         from blueberry_lib.data.shards import prepare
@@ -78,7 +86,7 @@ class Train:
             print(samples.read_text(encoding="utf-8"))
         else:
             print("No samples: the data came without a tokenizer (--tokenizer PATH).")
-        print(f"Wrote {folder}/record.json, loss.png, samples.txt, log.jsonl and checkpoints/.")
+        print(f"See {folder}/record.json, loss.png, samples.txt, log.jsonl and checkpoints/.")
 
 
 @dataclass(frozen=True)
@@ -89,20 +97,22 @@ class Sample:
     """Folder of a run."""
     prompt: tuple[str, ...] = ("",)
     """One or more texts to continue; one alone is streamed."""
-    max_new_tokens: int = 200
+    max_new_tokens: Count = 200
     """Tokens to add, at most."""
-    temperature: float = 1.0
+    temperature: Amount = 1.0
     """Divides the logits; 0 always takes the most probable token."""
-    top_k: int | None = None
+    top_k: Count | None = None
     """Draw from the k most probable tokens only."""
-    top_p: float | None = 0.95
+    top_p: Share | None = 0.95
     """Draw from the fewest tokens that hold this probability."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Set it to draw the same again."""
     tokenizer: Path | None = None
     """A tokenizer.json; unset: the run's own."""
     device: str = "cpu"
     """auto, cpu, cuda or mps."""
+
+    __post_init__ = check_ranges
 
     def run(self) -> None:
         from blueberry_lib.data.tokens import END_OF_TEXT
@@ -110,14 +120,25 @@ class Sample:
         from blueberry_lib.hardware import pick_device
         from blueberry_lib.speedrun.run import encode_prompt, load_run, run_tokenizer
 
+        if not self.prompt:
+            raise BlueberryError('--prompt needs a text; --prompt "" begins from nothing.')
         model, _ = load_run(self.folder, pick_device(self.device))
         tokenizer = run_tokenizer(self.folder, self.tokenizer, model.config.vocab_size)
         prompts = [encode_prompt(tokenizer, prompt) for prompt in self.prompt]
-        room = model.config.context_length - max(map(len, prompts))
+        longest, context = max(map(len, prompts)), model.config.context_length
+        if longest >= context:
+            raise BlueberryError(
+                f"The prompt is {longest} tokens long, with the mark of a document's beginning, and the model's context "
+                f"{context}: shorten it, so that a new token finds room."
+            )
+        count = min(self.max_new_tokens, context - longest)
+        if count < self.max_new_tokens:
+            said = f"At most {count} new tokens, not {self.max_new_tokens}: the model's context is {context}."
+            print(said, file=sys.stderr)
         steps = stream(
             model,
             prompts,
-            min(self.max_new_tokens, max(room, 1)),
+            count,
             temperature=self.temperature,
             top_k=self.top_k,
             top_p=self.top_p,
@@ -145,21 +166,19 @@ class Eval:
     """Another corpus than the run's own."""
     tokenizer: str | None = None
     """A tokenizer.json; unset: the run's own."""
-    validation_tokens: int | None = None
+    validation_tokens: Count | None = None
     """Another count than the run's own."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
 
-    def run(self) -> None:
-        from blueberry_lib.data.shards import prepare
-        from blueberry_lib.hardware import detect
-        from blueberry_lib.speedrun.run import check_vocabulary, evaluator, load_run
+    __post_init__ = check_ranges
 
-        hardware, own = detect(self.device), self.folder / "tokenizer.json"
+    def run(self) -> None:
+        from blueberry_lib.hardware import detect
+        from blueberry_lib.speedrun.run import evaluation_data, evaluator, load_run
+
+        hardware = detect(self.device)
         model, config = load_run(self.folder, hardware.device)
-        tokenizer = self.tokenizer or (str(own) if self.data and own.exists() else None)
-        changes = {"data": self.data, "tokenizer": tokenizer, "validation_tokens": self.validation_tokens}
-        config = replace(config, **{name: value for name, value in changes.items() if value is not None})
-        data = prepare(config.data, config.model.vocab_size, config.tokenizer, config.train_tokens)
-        check_vocabulary(config, data)
+        data = evaluation_data(self.folder, config, self.data, self.tokenizer)
+        config = replace(config, validation_tokens=self.validation_tokens or config.validation_tokens)
         print(json.dumps(evaluator(config, data, hardware.device, hardware.compute_dtype)(model), indent=1))

@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg, subcommand
 
 from blueberry_lib.cli.runs import RUNS, Train
-from blueberry_lib.config import BlueberryError, TrainConfig
+from blueberry_lib.config import BlueberryError, Count, Range, Seed, TrainConfig, check_ranges
 from blueberry_lib.speedrun.recipes import RECIPES, get_recipe
 
 
@@ -25,7 +25,7 @@ class SpeedrunRun:
     """r0 to r6, the original's history; best, ours; best-without-NAME, ours less one of its differences."""
     track: str = "pocket"
     """pocket, 8M, 20M, 100M or 1B."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the weights and of the order of the data."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
@@ -51,7 +51,7 @@ class SpeedrunCompare:
     """The recipe that should beat it."""
     track: str = "pocket"
     """pocket, 8M, 20M, 100M or 1B."""
-    seeds: int = 3
+    seeds: Annotated[int, Range(2, 10**12, "at least 2")] = 3
     """Runs of each, at least 2."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
@@ -60,11 +60,15 @@ class SpeedrunCompare:
     output: Path | None = None
     """Also write summary and records to this JSON file."""
 
+    __post_init__ = check_ranges
+
     def run(self) -> None:
         from blueberry_lib.plots import loss_figure
         from blueberry_lib.speedrun.compare import compare_recipes, describe
         from blueberry_lib.training.folder import write_json
 
+        for recipe in (self.a, self.b):
+            chosen(recipe, self.track, self.device)  # a typo shows before the first of them has run
         folder = RUNS / (self.experiment_name or f"compare-{self.track}-{self.a}-{self.b}")
         summary, records = compare_recipes(self.a, self.b, self.track, self.seeds, folder, self.device)
         for path in filter(None, (folder / "compare.json", self.output)):
@@ -79,7 +83,7 @@ class SpeedrunLadder:
 
     track: str = "pocket"
     """pocket, 8M, 20M, 100M or 1B."""
-    seeds: int = 1
+    seeds: Count = 1
     """Runs of each recipe."""
     recipes: tuple[str, ...] = tuple(RECIPES)
     """Which; best-without-NAME leaves out one of best's differences."""
@@ -92,6 +96,8 @@ class SpeedrunLadder:
     records: Path | None = None
     """Draw the records in this file, such as book/records/ladder_pocket.json, and run nothing."""
 
+    __post_init__ = check_ranges
+
     def run(self) -> None:
         from blueberry_lib.plots import ladder_figure
         from blueberry_lib.speedrun.compare import ladder, summarize
@@ -99,10 +105,12 @@ class SpeedrunLadder:
         from blueberry_lib.training.folder import write_json
 
         folder = RUNS / (self.experiment_name or f"ladder-{self.track}")
-        folder.mkdir(parents=True, exist_ok=True)
         if self.records:
             records = read_records([self.records])
+            folder.mkdir(parents=True, exist_ok=True)
         else:
+            for recipe in self.recipes:
+                chosen(recipe, self.track, self.device)  # a typo shows before the first of them has run
             records = ladder(self.recipes, self.track, self.seeds, folder, self.device)
             for path in filter(None, (folder / "ladder.json", self.output)):
                 write_json(path, {"records": records})
@@ -122,19 +130,23 @@ class SpeedrunSweep:
     """The recipe in which it is changed."""
     track: str = "pocket"
     """pocket, 8M, 20M, 100M or 1B."""
-    seeds: int = 1
+    seeds: Count = 1
     """Runs of each value."""
-    train_tokens: int | None = None
+    train_tokens: Count | None = None
     """Another budget than the track's."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     experiment_name: str | None = None
     """Folder under runs/; with the same one it goes on where it stopped."""
 
+    __post_init__ = check_ranges
+
     def run(self) -> None:
-        from blueberry_lib.speedrun.compare import summarize, sweep
+        from blueberry_lib.speedrun.compare import summarize, sweep, with_field
 
         config = chosen(self.recipe, self.track, self.device, self.train_tokens)
+        for value in self.values:
+            with_field(config, self.field, value)  # a typo shows before the first of them has run
         folder = RUNS / (self.experiment_name or f"sweep-{self.track}-{self.recipe}-{self.field}")
         found = sweep(config, self.field, self.values, self.seeds, folder)
         named = [{**record, "recipe": f"{self.field} {value}"} for value, runs in found for record in runs]
@@ -149,14 +161,16 @@ class SpeedrunReproduce:
     """The recipe."""
     track: str = "pocket"
     """pocket, 8M, 20M, 100M or 1B."""
-    seed: int = 0
+    seed: Seed = 0
     """The seed."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
-    train_tokens: int | None = None
+    train_tokens: Count | None = None
     """Another budget than the track's."""
     experiment_name: str | None = None
     """Folder under runs/."""
+
+    __post_init__ = check_ranges
 
     def run(self) -> None:
         from blueberry_lib.speedrun.compare import reproduce

@@ -166,7 +166,7 @@ def load_trained(
     ``path`` is the folder of a run, of which the newest checkpoint is taken, or of one of its checkpoints;
     ``build(config, folder)`` makes the model, its config being a ``cls``. Raises BlueberryError where there is none.
     """
-    one = path.name.startswith("step-")
+    one = path.parent.name == "checkpoints"
     folder = path.parent.parent if one else path
     config = load_config(cls, folder)
     if one and not path.is_dir():

@@ -14,7 +14,7 @@ from blueberry_lib.plots import by_recipe
 from blueberry_lib.speedrun.recipes import get_recipe
 from blueberry_lib.speedrun.records import compare, read_record
 from blueberry_lib.speedrun.run import run
-from blueberry_lib.training.folder import load_config
+from blueberry_lib.training.folder import load_config, occupied
 
 BUDGET_STEPS = 32  # budgets are tried in this many parts of the track's tokens
 
@@ -26,7 +26,9 @@ def run_once(target: Path, config: TrainConfig, say: Callable) -> dict:
     started = any((target / "checkpoints").glob("step-*"))
     target.mkdir(parents=True, exist_ok=True)
     say(f"\n{target.name}")
-    record = run(load_config(TrainConfig, target) if started else config, target, resume=started, say=lambda _: None)
+    with occupied(target):
+        begun = load_config(TrainConfig, target) if started else config
+        record = run(begun, target, resume=started, say=lambda _: None)
     say(f"validation loss {record['val_loss']:.4f} after {record['active_seconds']:.1f} active seconds")
     return record
 

@@ -1,5 +1,6 @@
 """One run, from corpus to record: corpus → shards → batch → loss → update → record."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from tokenizers import Tokenizer
 
 from blueberry_lib.config import BlueberryError, TrainConfig
 from blueberry_lib.data.batches import TokenBatches
-from blueberry_lib.data.shards import TokenData, prepare
+from blueberry_lib.data.shards import TokenData, load, prepare
 from blueberry_lib.data.tokens import END_OF_TEXT, bytes_per_token, load_tokenizer
 from blueberry_lib.generation import generate
 from blueberry_lib.model import Blueberry
@@ -19,7 +20,7 @@ from blueberry_lib.speedrun.records import build_record
 from blueberry_lib.training import LoopConfig, fit
 from blueberry_lib.training.checkpoint import Checkpoints, load_model
 from blueberry_lib.training.evaluation import token_evaluator
-from blueberry_lib.training.folder import load_config, save_config, write_json
+from blueberry_lib.training.folder import load_config, read_json, save_config, write_json
 from blueberry_lib.training.log import Log
 from blueberry_lib.training.run import begin
 
@@ -41,19 +42,57 @@ def run_tokenizer(folder: Path, path: Path | None, vocab_size: int) -> Tokenizer
     if not chosen.is_file():
         raise BlueberryError(f"There is no {chosen}; name the tokenizer with --tokenizer PATH.")
     tokenizer = load_tokenizer(chosen)
-    if path and tokenizer.get_vocab_size() != vocab_size:
-        raise BlueberryError(
-            f"{chosen} has {tokenizer.get_vocab_size()} entries and the model {vocab_size}: it is another tokenizer."
-        )
+    if tokenizer.token_to_id(END_OF_TEXT) is None:
+        raise BlueberryError(f"{chosen} has no {END_OF_TEXT} token, with which a text begins: it is another tokenizer.")
+    check_vocabulary(str(chosen), tokenizer.get_vocab_size(), vocab_size, "it is another tokenizer")
     return tokenizer
 
 
-def check_vocabulary(config: TrainConfig, data: TokenData) -> None:
-    if config.model.vocab_size != data.vocab_size:
+def check_vocabulary(what: str, found: int, model: int, advice: str) -> None:
+    """Raises BlueberryError for a vocabulary larger than the model's; a smaller one leaves entries unused."""
+    if found > model:
+        raise BlueberryError(f"{what} has a vocabulary of {found} and the model one of {model}: {advice}.")
+
+
+def note_data(folder: Path, config: TrainConfig, data: TokenData, resume: bool) -> None:
+    """Write data.json, what a run reads; with ``resume``, raise BlueberryError unless it says the same."""
+    path, tokenizer = folder / "data.json", data.manifest["tokenizer_sha256"]
+    if not resume:
+        shards = str(data.folder.resolve()) if "revisions" in data.manifest else None  # of the Hub: not fetched twice
+        note = {"name": config.data, "sha256": data.sha256, "tokenizer_sha256": tokenizer, "shards": shards}
+        return write_json(path, note)
+    if not path.is_file():
+        raise BlueberryError(f"{folder} has no data.json, which says what it was trained on: start the run anew.")
+    noted = read_json(path)
+    changed = "tokens" if noted["sha256"] != data.sha256 else "tokenizer"
+    if changed == "tokens" or noted["tokenizer_sha256"] != tokenizer:
         raise BlueberryError(
-            f"The data has a vocabulary of {data.vocab_size} and the model one of {config.model.vocab_size}: "
-            f"pass --model.vocab-size {data.vocab_size}, or the tokenizer the model was made for."
+            f"{config.data} no longer gives the {changed} that {folder} began with: restore what was changed, or train "
+            "anew."
         )
+
+
+def evaluation_data(
+    folder: Path, config: TrainConfig, corpus: str | None = None, tokenizer: str | None = None
+) -> TokenData:
+    """What a run's model is measured on: its own data or another ``corpus``, in its own tokenizer unless one is named.
+
+    Says on stderr if the run's corpus is no longer what it was trained on.
+    """
+    own, note = folder / "tokenizer.json", folder / "data.json"
+    noted = read_json(note) if not (corpus or tokenizer) and note.exists() else None
+    if noted and noted["shards"] and Path(noted["shards"]).is_dir():
+        return load(Path(noted["shards"]))
+    corpus, tokenizer = corpus or config.data, tokenizer or (str(own) if own.exists() else None)
+    if not tokenizer and not corpus.startswith("tokens:"):
+        raise BlueberryError(
+            f"{folder} came without a tokenizer to read {corpus} with: name one with --tokenizer PATH."
+        )
+    data = prepare(corpus, config.model.vocab_size, tokenizer, config.train_tokens)
+    check_vocabulary(corpus, data.vocab_size, config.model.vocab_size, "its tokens are another tokenizer's")
+    if noted and noted["sha256"] != data.sha256:
+        print(f"{corpus} is no longer what {folder} was trained on: it is read as it is now.", file=sys.stderr)
+    return data
 
 
 def run(
@@ -61,14 +100,16 @@ def run(
 ) -> dict:
     """Train as ``config`` says, into ``folder``; returns the record.
 
-    Writes config.json, tokenizer.json, log.jsonl, checkpoints/, record.json, loss.png and samples.txt. With
-    ``resume`` the run in ``folder`` goes on from its newest checkpoint.
+    Writes config.json, data.json, tokenizer.json, log.jsonl, checkpoints/, loss.png, samples.txt and, when all else is
+    done, record.json. With ``resume`` the run in ``folder`` goes on from its newest checkpoint, on the same data.
     """
     hardware, clock = begin(config.device, config.precision)
     say(f"{hardware.name}, {str(hardware.compute_dtype).removeprefix('torch.')}; preparing {config.data} …")
     data = prepare(config.data, config.model.vocab_size, config.tokenizer, config.train_tokens)
-    check_vocabulary(config, data)
+    advice = f"pass --model.vocab-size {data.vocab_size}, or the tokenizer the model was made for"
+    check_vocabulary("The data", data.vocab_size, config.model.vocab_size, advice)
     tokenizer = data.tokenizer()
+    note_data(folder, config, data, resume)
     if not resume:
         save_config(folder, config)
         if tokenizer:
@@ -123,12 +164,12 @@ def run(
     )
     log.close()
     record = build_record(config, result, clock, hardware, data, params)
-    write_json(folder / "record.json", record)
     loss_figure([record], folder / "loss.png")
     if tokenizer:
         trained, _ = load_run(folder, hardware.device)
         prompts = SAMPLE_PROMPTS.get(config.data, ("", "The"))
         (folder / "samples.txt").write_text(draw_samples(trained, tokenizer, prompts), encoding="utf-8")
+    write_json(folder / "record.json", record)
     return record
 
 
@@ -151,11 +192,10 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
 
 
 def draw_samples(model: Blueberry, tokenizer: Tokenizer, prompts: Sequence[str], seed: int = 0) -> str:
-    """A continuation of each prompt, as text with a rule between."""
-    ids = [encode_prompt(tokenizer, prompt) for prompt in prompts]
-    room = model.config.context_length - max(map(len, ids))
-    new = generate(
-        model, ids, min(SAMPLE_TOKENS, room), temperature=1.0, top_p=0.95, stop_tokens={ids[0][0]}, seed=seed
-    )
-    texts = [(prompt + tokenizer.decode(row)).strip() for prompt, row in zip(prompts, new, strict=True)]
+    """A continuation of each prompt that leaves room for one, as text with a rule between."""
+    encoded = [(prompt, encode_prompt(tokenizer, prompt)) for prompt in prompts]
+    prompts, ids = zip(*((p, i) for p, i in encoded if len(i) < model.config.context_length), strict=True)
+    new = min(SAMPLE_TOKENS, model.config.context_length - max(map(len, ids)))
+    rows = generate(model, ids, new, temperature=1.0, top_p=0.95, stop_tokens={ids[0][0]}, seed=seed)
+    texts = [(prompt + tokenizer.decode(row)).strip() for prompt, row in zip(prompts, rows, strict=True)]
     return ("\n" + "─" * 72 + "\n").join(texts) + "\n"

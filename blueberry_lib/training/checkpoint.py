@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -32,6 +33,9 @@ class Checkpoints:
 
     def save(self, step: int, model: nn.Module, optimizers: list[Optimizer], state: dict, device: str) -> None:
         """Write model, optimizers, random generators and ``state``, which must be JSON."""
+        target = self.folder / f"step-{step:08d}"
+        if target.exists():
+            return
         building = self.folder / f".building-{step:08d}"
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
@@ -52,9 +56,7 @@ class Checkpoints:
         text = json.dumps(content)
         signed = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "content": content}
         (building / "state.json").write_text(json.dumps(signed), encoding="utf-8")
-        target = self.folder / f"step-{step:08d}"
-        if not target.exists():
-            building.rename(target)
+        building.rename(target)
         for old in self.all()[:-KEPT]:
             shutil.rmtree(old)
 
@@ -62,7 +64,8 @@ class Checkpoints:
         found = self.all()
         if not found:
             raise BlueberryError(
-                f"No checkpoint in {self.folder}: the run stopped before its first one. Start it anew."
+                f"No checkpoint in {self.folder}: the run stopped before its first one. Remove {self.folder.parent} and "
+                "start it anew."
             )
         return found[-1]
 
@@ -70,14 +73,36 @@ class Checkpoints:
         return int(self.latest().name.removeprefix("step-"))
 
     def load(self, model: nn.Module, optimizers: list[Optimizer]) -> dict:
-        """Restore all that ``save`` wrote from the newest checkpoint; returns its ``state``."""
+        """Restore all that ``save`` wrote from the newest checkpoint; returns its ``state``.
+
+        Removes what a killed process left half written, and says if the checkpoint is another kind of device's.
+        """
+        for left in self.folder.glob(".building-*"):
+            shutil.rmtree(left, ignore_errors=True)
         path = self.latest()
         content = _read_content(path)
         load_model(path, model)
         tensors = _read_tensors(path / "state.safetensors", content)
         _restore_optimizers(optimizers, tensors, content["optimizers"])
-        set_rng_state({k.removeprefix("rng."): v for k, v in tensors.items() if k.startswith("rng.")})
+        generators = {k.removeprefix("rng."): v for k, v in tensors.items() if k.startswith("rng.")}
+        here = {"cpu", next(model.parameters()).device.type}
+        set_rng_state({k: v for k, v in generators.items() if k in here})
+        if generators.keys() != here:
+            before, now = (" and ".join(sorted(devices)) for devices in (generators, here))
+            _note(f"made with the random numbers of {before}, and goes on with those of {now}")
         return content["state"]
+
+
+def restore_scaler(scaler, state: dict) -> None:
+    """Give a gradient scaler its state back, if there is one: only float16 has."""
+    if state:
+        scaler.load_state_dict(state)
+    elif scaler.is_enabled():
+        _note("not made in float16, and goes on with a fresh gradient scaler")
+
+
+def _note(what: str) -> None:
+    print(f"The checkpoint was {what}: the rest of the run differs from one left alone.", file=sys.stderr)
 
 
 def load_model(path: Path, model: nn.Module) -> None:

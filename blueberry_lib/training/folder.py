@@ -1,12 +1,15 @@
 """A run's folder: fresh, never overwritten, and what says where its numbers come from."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import platform
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy
 import tokenizers
@@ -14,6 +17,14 @@ import torch
 
 import blueberry_lib
 from blueberry_lib.config import BlueberryError, from_dict
+
+try:
+    import fcntl
+except ImportError:
+    import msvcrt  # on Windows
+
+KINDS = {"vqvae": "multimodal train", "label_dropout": "flow train", "training": "vqvae train", "optimizer": "train"}
+"""A field of a config by which to know the command whose run it is; the first that is there counts."""
 
 
 def source_sha256() -> str:
@@ -42,6 +53,14 @@ def write_json(path: Path, value: object) -> None:
     os.replace(building, path)
 
 
+def read_json(path: Path) -> Any:
+    """Raises BlueberryError for a damaged file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BlueberryError(f"{path} is damaged: {error}. Restore it, or start the run anew.") from None
+
+
 def new_folder(root: Path, name: str | None, default: str) -> Path:
     """A fresh folder under ``root``: ``name``, which must not exist, or the first free of default, default-2, …"""
     root.mkdir(parents=True, exist_ok=True)
@@ -53,11 +72,42 @@ def new_folder(root: Path, name: str | None, default: str) -> Path:
             return folder
         except FileExistsError:
             if name:
+                begun = any(folder.glob("checkpoints/step-*"))
                 raise BlueberryError(
-                    f"{folder} already exists, and runs are never overwritten: choose another --experiment-name, "
-                    f"or continue that run with --resume {folder}"
+                    f"{folder} already exists, and runs are never overwritten: choose another --experiment-name, or "
+                    + (f"continue that run with --resume {folder}" if begun else "remove it: it holds no checkpoint.")
                 ) from None
             attempt += 1
+
+
+def _lock(file: IO) -> None:
+    if os.name == "nt":
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Keep a run's folder from other processes; if what is done there fails before the first checkpoint, remove it.
+
+    Raises BlueberryError where another process is at work. A file system without locks is taken as it is.
+    """
+    failed = False
+    try:
+        with open(folder / ".lock", "w") as file:
+            try:
+                _lock(file)
+            except (BlockingIOError, PermissionError):
+                raise BlueberryError(f"Another process is at work in {folder}: let it end, or stop it.") from None
+            except OSError:
+                pass
+            failed = True
+            yield
+            failed = False
+    finally:
+        if failed and not any(folder.glob("checkpoints/step-*")):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def save_config(folder: Path, config: Any) -> None:
@@ -69,7 +119,14 @@ def load_config(cls: type, folder: Path) -> Any:
     path = folder / "config.json"
     if not path.is_file():
         raise BlueberryError(f"{folder} is no run: it has no config.json. Runs live under runs/<experiment-name>.")
+    values = read_json(path)
+    found, wanted = (
+        next((kind for field, kind in KINDS.items() if field in names), None)
+        for names in (values, cls.__dataclass_fields__)
+    )
+    if found and found != wanted:
+        raise BlueberryError(f"{folder} is a run of `{found}`, and what was asked for needs one of `{wanted}`.")
     try:
-        return from_dict(cls, json.loads(path.read_text(encoding="utf-8")))
+        return from_dict(cls, values)
     except (ValueError, KeyError, TypeError) as error:
         raise BlueberryError(f"{path} is damaged: {error}. Restore it, or start the run anew.") from None

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from blueberry_lib.config import BlueberryError
+from blueberry_lib.config import BlueberryError, Count, Positive, Whole, check_ranges
 from blueberry_lib.hardware import Hardware, autocast
-from blueberry_lib.training.checkpoint import Checkpoints
+from blueberry_lib.training.checkpoint import Checkpoints, restore_scaler
 from blueberry_lib.training.clock import Clock, warm_up
 from blueberry_lib.training.log import Log, Progress
 
@@ -33,24 +33,26 @@ class Interrupted(Exception):
 class LoopConfig:
     """How long to train, and how often to look up."""
 
-    total_steps: int
+    total_steps: Whole
     """Optimizer steps."""
-    accumulation: int = 1
+    accumulation: Count = 1
     """Batches whose gradients are averaged in a step."""
-    clip_norm: float | None = None
+    clip_norm: Positive | None = None
     """Largest norm of all gradients together."""
-    target_loss: float | None = None
+    target_loss: Positive | None = None
     """Stop once the mean training loss of the last TARGET_WINDOW units is this low."""
-    eval_every: int = 0
+    eval_every: Whole = 0
     """Steps between evaluations; 0: only at the end."""
-    checkpoint_every: int = 100
+    checkpoint_every: Count = 100
     """Steps between checkpoints."""
-    log_every: int = 10
+    log_every: Count = 10
     """Steps between log lines; the loss is fetched from the device only then."""
     unit: str = "tokens"
     """What ``batches.units`` counts."""
-    flops_per_unit: float | None = None
+    flops_per_unit: Positive | None = None
     """Training FLOPs a unit, for the utilisation shown."""
+
+    __post_init__ = check_ranges
 
 
 @dataclass
@@ -218,7 +220,7 @@ def fit(
         state = checkpoints.load(model, optimizers)
         result = Result(**state["result"])
         batches.load_state_dict(state["batches"])
-        scaler.load_state_dict(state["scaler"])
+        restore_scaler(scaler, state["scaler"])
         for phase in ("active", "eval", "save"):
             clock.seconds[phase] = state["seconds"][phase]
 

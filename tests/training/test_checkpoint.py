@@ -1,15 +1,18 @@
 """Checkpoints are whole or absent, and what is damaged or another model's is refused."""
 
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from blueberry_lib.config import BlueberryError, OptimizerConfig
 from blueberry_lib.model import Blueberry
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.training import checkpoint
-from blueberry_lib.training.checkpoint import Checkpoints, load_model
+from blueberry_lib.training.checkpoint import Checkpoints, _read_content, load_model, restore_scaler
 
 
 @pytest.fixture
@@ -39,6 +42,32 @@ def test_everything_comes_back(saved, tiny):
         assert states[0].keys() == states[1].keys() and states[0]
         for key in states[0]:
             assert all(torch.equal(states[0][key][name], states[1][key][name]) for name in states[0][key])
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_taken_and_that_is_said(saved, tiny, capsys):
+    """A Mac's has a generator of its own; a run in bfloat16 had no gradient scaler where float16 needs one."""
+    checkpoints, model, optimizers = saved
+    content, path = _read_content(checkpoints.latest()), checkpoints.latest()
+    tensors = load_file(path / "state.safetensors") | {"rng.mps": torch.zeros(4, dtype=torch.uint8)}
+    save_file(tensors, path / "state.safetensors")
+    content["sha256"]["state.safetensors"] = hashlib.sha256((path / "state.safetensors").read_bytes()).hexdigest()
+    signed = {"sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest(), "content": content}
+    (path / "state.json").write_text(json.dumps(signed))
+    assert checkpoints.load(model, optimizers) == {"note": 30}
+    assert "made with the random numbers of cpu and mps, and goes on with those of cpu" in capsys.readouterr().err
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    restore_scaler(scaler, torch.amp.GradScaler("cpu", enabled=False).state_dict())
+    assert scaler.get_scale() == 8.0 and "fresh gradient scaler" in capsys.readouterr().err
+    restore_scaler(scaler, torch.amp.GradScaler("cpu", init_scale=4.0).state_dict())
+    assert scaler.get_scale() == 4.0 and not capsys.readouterr().err
+
+
+def test_what_a_killed_process_left_half_written_is_removed(saved):
+    checkpoints, model, optimizers = saved
+    (checkpoints.folder / ".building-00000040").mkdir()
+    checkpoints.load(model, optimizers)
+    checkpoints.save(30, model, optimizers, {}, "cpu")
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["step-00000020", "step-00000030"]
 
 
 def test_the_newest_two_are_kept_and_all_files_are_data(saved):
