@@ -28,13 +28,13 @@ class FlowTrain:
     """Folder of a run to continue, with its own settings."""
 
     def run(self) -> None:
-        from blueberry_lib.images.flow_training import run
         from blueberry_lib.images.metrics import table
+        from blueberry_lib.images.training import run
 
         record, folder = carry_out(self, "flow train", f"flow-{self.preset}", run)
         print(
             f"\nvalidation loss {record['evaluation']['loss']:.4f}, {record['seconds']['active']:.0f} s of training\n\n"
-            f"{table(record['panel'])}\n\n"
+            f"{table(record['panel']) if 'panel' in record else 'No panel of metrics: it needs scikit-learn.'}\n\n"
             f"See {folder}/class_grid.png, samples/, record.json, log.jsonl and checkpoints/."
         )
 

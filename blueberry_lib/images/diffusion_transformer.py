@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueberry_lib.config import BlueberryError
+from blueberry_lib.config import BlueberryError, Count, check_ranges
 from blueberry_lib.model.attention import attend
 
 TIME_SCALE = 1_000.0
@@ -18,27 +18,25 @@ TIME_SCALE = 1_000.0
 class DiTConfig:
     """The shape of a DiT2D."""
 
-    image_size: int = 8
+    image_size: Count = 8
     """Height and width of the images, in pixels."""
-    channels: int = 1
+    channels: Count = 1
     """Channels of the images."""
-    patch_size: int = 2
+    patch_size: Count = 2
     """Height and width of a patch, in pixels; each patch is a token."""
-    classes: int = 10
+    classes: Count = 10
     """Labels; one more, the null label, stands for none."""
-    d_model: int = 64
+    d_model: Count = 64
     """Width of the residual stream."""
-    n_layers: int = 3
+    n_layers: Count = 3
     """Transformer blocks."""
-    n_heads: int = 4
+    n_heads: Count = 4
     """Attention heads; each is d_model / n_heads wide."""
-    time_frequencies: int = 128
+    time_frequencies: Count = 128
     """Frequencies of the time embedding, a sine and a cosine each."""
 
     def __post_init__(self) -> None:
-        for name, value in self.__dict__.items():
-            if value < 1:
-                raise BlueberryError(f"{name} is {value}; it must be at least 1.")
+        check_ranges(self)
         if self.image_size % self.patch_size:
             raise BlueberryError(f"image_size {self.image_size} must be a multiple of patch_size {self.patch_size}.")
         if self.d_model % self.n_heads or self.d_model % 4:

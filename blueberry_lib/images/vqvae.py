@@ -4,12 +4,12 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueberry_lib.config import BlueberryError
+from blueberry_lib.config import Amount, BlueberryError, Count, Decay, Range, Share, Whole, check_ranges
 from blueberry_lib.images.quantizers import Codebook, FiniteScalar
 
 
@@ -17,37 +17,38 @@ from blueberry_lib.images.quantizers import Codebook, FiniteScalar
 class VQVAEConfig:
     """The shape of an image tokenizer."""
 
-    image_size: int = 8
+    image_size: Count = 8
     """Side of the images it takes; those of another size are resized to it, bilinearly."""
-    channels: int = 1
+    channels: Count = 1
     """1 for grey, 3 for colour."""
-    halvings: int = 1
+    halvings: Annotated[int, Range(0, 16, "from 0 to 16")] = 1
     """Times the side is halved from image to codes."""
-    width: int = 48
+    width: Count = 48
     """Channels inside."""
-    residual_blocks: int = 2
+    residual_blocks: Whole = 2
     """Residual blocks of the encoder, and of the decoder."""
     quantizer: Literal["ema", "gradient", "fsq"] = "ema"
     """How codes are found: vectors that follow the mean of what they stand for; vectors learnt by gradient; or each
     entry rounded to a few levels (FSQ)."""
-    codes: int = 64
+    codes: Count = 64
     """Entries of the codebook."""
-    code_dim: int = 8
+    code_dim: Count = 8
     """Width of a code."""
-    levels: tuple[int, ...] = ()
+    levels: tuple[Annotated[int, Range(2, 2**16, "from 2 to 65,536")], ...] = ()
     """fsq only: levels of each of the code's entries; their product is the number of codes."""
     normalized: bool = False
     """Whether vectors and codes have length 1, so that the angle alone decides (Yu et al., 2022)."""
-    decay: float = 0.97
+    decay: Decay = 0.97
     """ema only: share of the old mean that remains after a step."""
-    commitment: float = 0.25
+    commitment: Amount = 0.25
     """Weight of the pull of the encoder towards its codes."""
     kmeans_start: bool = True
     """Whether the codebook starts at the centres of the untrained encoder's vectors."""
-    revive_below: float = 0.03
+    revive_below: Share = 0.03
     """ema only: a code used less than this share of the mean use is moved onto a vector of the batch; 0: never."""
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if self.image_size % 2**self.halvings:
             raise BlueberryError(
                 f"image_size {self.image_size} cannot be halved {self.halvings} times; choose a multiple of "
@@ -150,13 +151,6 @@ class VQVAE(nn.Module):
     def decode(self, tokens: Tensor) -> Tensor:
         """(B, h, w) → (B, C, H, W)."""
         return self.decoder(self.quantizer.lookup(tokens).movedim(-1, 1))
-
-    def resized(self, images: Tensor) -> Tensor:
-        """Images of any size, as large as the model takes them."""
-        size = self.config.image_size
-        if images.shape[-1] == size:
-            return images
-        return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
     def sha256(self) -> str:
         """One hash over settings and weights: tokens made by another hash mean something else."""

@@ -11,8 +11,8 @@ from blueberry_lib.config import BlueberryError
 from blueberry_lib.images import flow_training
 from blueberry_lib.images.datasets import load
 from blueberry_lib.images.diffusion_transformer import DiT2D, DiTConfig
-from blueberry_lib.images.flow_training import PRESETS, FlowRun, load_flow, run
-from blueberry_lib.images.training import ImageTraining, check_data, preset
+from blueberry_lib.images.flow_training import PRESETS, FlowRun, load_flow
+from blueberry_lib.images.training import ImageTraining, own_images, preset, run
 from blueberry_lib.training import Interrupted, fit
 from blueberry_lib.training.checkpoint import Checkpoints
 
@@ -107,17 +107,16 @@ def test_other_data_is_refused_on_resuming_and_sampling(finished, tmp_path, monk
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder)
     data = load("digits")
-    check_data(folder, data)
+    assert own_images(tiny_config(), folder).sha256 == data.sha256
     changed = replace(data, train=data.train.flip(0))
-    monkeypatch.setattr(flow_training, "load", lambda spec: changed)
-    monkeypatch.setattr("blueberry_lib.images.training.load", lambda spec: changed)
+    monkeypatch.setattr("blueberry_lib.images.training.load", lambda spec, size: changed)
     with pytest.raises(BlueberryError, match="images have changed"):
         load_flow(folder)
     with pytest.raises(BlueberryError, match="images have changed"):
         run(tiny_config(), folder, resume=True, say=lambda text: None, quiet=True)
     (folder / "data.json").unlink()
-    with pytest.raises(BlueberryError, match=r"no data\.json"):
-        check_data(folder, data)
+    with pytest.raises(BlueberryError, match=r"data\.json is missing"):
+        own_images(tiny_config(), folder)
 
 
 def test_a_missing_checkpoint_is_an_error(finished, tmp_path):
@@ -165,9 +164,11 @@ def test_in_training_labels_are_dropped_at_their_rate_and_in_evaluation_none(tmp
 
 
 def test_data_of_another_shape_is_refused(tmp_path):
-    config = replace(tiny_config(), model=replace(TINY, channels=3))
-    with pytest.raises(BlueberryError, match=r"\(1, 8, 8, 10\) and the model expects \(3, 8, 8, 10\)"):
-        run(config, tmp_path, say=lambda text: None, quiet=True)
+    for name, value in (("channels", 3), ("classes", 7)):
+        config = replace(tiny_config(), model=replace(TINY, **{name: value}))
+        with pytest.raises(BlueberryError, match=rf"{name} and the model {value}: .* set --model.{name} 10?\."):
+            run(config, tmp_path, say=lambda text: None, quiet=True)
+    assert not list(tmp_path.iterdir())  # nothing was begun
 
 
 @pytest.mark.parametrize("name", flow_training.PRESETS)
