@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from blueberry_lib.config import BlueberryError, ModelConfig, OptimizerConfig
 from blueberry_lib.hardware import detect
-from blueberry_lib.images.captions import Prompts, caption_tokenizer, prompt
+from blueberry_lib.images.captions import Prompts, caption_tokenizer
+from blueberry_lib.images.captions import prompt as encode
 from blueberry_lib.images.datasets import load
 from blueberry_lib.images.multimodal import Multimodal, multimodal_40m
 from blueberry_lib.images.multimodal_training import Captioned, MultimodalRun, load_multimodal
@@ -246,7 +247,7 @@ def test_a_run_leaves_all_that_sampling_needs_and_resumes_bit_for_bit(finished, 
     assert found_folder == folder and config.vqvae == str(tokenizer_run.resolve()) and data.images.name == "digits"
     images = data.draw(model, data.held_out.fixed(torch.arange(10)), seed=0)
     assert images.shape == (10, 1, 8, 8)
-    unheard_of = prompt(data.tokenizer, "an unheard-of caption, 8!", data.seg_start)
+    unheard_of = encode(data.tokenizer, "an unheard-of caption, 8!", data.seg_start)
     assert data.draw(model, [unheard_of], guidance=2.0).shape == (1, 1, 8, 8)
     assert config.evaluate(model, data, detect("cpu"), None) == pytest.approx(found)  # as it was evaluated
 
