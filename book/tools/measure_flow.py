@@ -22,8 +22,9 @@ from picture_records import head, rounded
 from blueberry_lib.hardware import autocast, detect
 from blueberry_lib.images import diffusion_transformer, flow_training
 from blueberry_lib.images.flow_matching import SOLVERS, sample
-from blueberry_lib.images.flow_training import FlowRun, cifar_small, load_flow, run
+from blueberry_lib.images.flow_training import FlowRun, cifar_small, load_flow
 from blueberry_lib.images.metrics import Panel, class_labels, table
+from blueberry_lib.images.training import run
 from blueberry_lib.training.folder import write_json
 
 RUNS = Path("runs/measure-flow")
