@@ -154,7 +154,8 @@ class MultimodalRun:
     def prepare(self, images: ImageData, folder: Path, device: str) -> tuple["MultimodalRun", Captioned]:
         """Turns all images into tokens, the same ones for the same seed, and writes tokenizer.json."""
         data, found = self.captioned(images, folder, device)
-        self.build(data).check_room(max(data.prompts.longest, data.held_out.longest))
+        with torch.device("meta"):
+            self.build(data).check_room(max(data.prompts.longest, data.held_out.longest))
         (folder / "tokenizer.json").write_text(data.tokenizer.to_str(), encoding="utf-8")
         return replace(self, vqvae=str(Path(self.vqvae).resolve()), tokenizers_sha256=found), data
 

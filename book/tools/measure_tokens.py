@@ -20,12 +20,12 @@ import torch
 from picture_records import head, rounded
 
 from blueberry_lib.images import multimodal_training, vqvae_training
+from blueberry_lib.images import training as image_training
 from blueberry_lib.images.captions import HELD_OUT, LEADS, PREDICATES, TEMPLATES, Prompts
 from blueberry_lib.images.datasets import load
 from blueberry_lib.images.grid import grid, write_png
 from blueberry_lib.images.metrics import Panel, class_labels, table
 from blueberry_lib.images.multimodal_training import MultimodalRun, load_multimodal
-from blueberry_lib.images.training import run
 from blueberry_lib.images.vqvae_training import VQVAERun, load_vqvae
 from blueberry_lib.training.folder import write_json
 
@@ -91,7 +91,7 @@ def go(kind: str, name: str, file: str | None) -> None:
     folder = RUNS / kind / name
     resume = any(folder.glob("checkpoints/step-*"))
     folder.mkdir(parents=True, exist_ok=True)
-    record = run(replace(config, training=replace(config.training, device="cpu")), folder, resume=resume)
+    record = image_training.run(replace(config, training=replace(config.training, device="cpu")), folder, resume=resume)
     write_json(folder / "record.json", {**record, "threads": torch.get_num_threads()})
     print(name, record["evaluation"], record["seconds"])
 
