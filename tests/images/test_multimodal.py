@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -283,6 +284,33 @@ def test_another_text_tokenizer_is_refused(finished):
         load_multimodal(folder)
 
 
+@pytest.mark.parametrize("name", ["text_weight", "copies", "pixel_noise", "token_noise", "caption_dropout"])
+def test_every_number_of_a_run_has_its_range(name):
+    with pytest.raises(BlueberryError, match=f"{name} is -1"):
+        MultimodalRun(**{name: -1})
+
+
+def test_the_image_tokenizer_is_found_from_any_folder(tokenizer_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tokenizer_run.parent)
+    (tmp_path / "here").mkdir()
+    run(small_run(tokenizer_run.name), tmp_path / "here", **SILENT)
+    monkeypatch.chdir(tmp_path)
+    assert load_multimodal(tmp_path / "here")[1].vqvae == str(tokenizer_run.resolve())
+
+
+def test_captions_that_leave_no_room_for_the_image_and_wrong_channels_are_refused_before_training(
+    tokenizer_run, tmp_path
+):
+    config = small_run(tokenizer_run)
+    with pytest.raises(BlueberryError, match=r"needs a context of \d+; the model's is 24"):
+        run(replace(config, model=replace(config.model, context_length=24)), tmp_path, **SILENT)
+    pixels = {f"x_{split}": np.zeros((4, 8, 8, 3), np.uint8) for split in ("train", "test")}
+    np.savez(tmp_path / "colour.npz", **pixels, y_train=np.arange(4), y_test=np.arange(4))
+    with pytest.raises(BlueberryError, match="has 3 channels, .* takes 1"):
+        run(replace(config, training=replace(config.training, data=f"npz:{tmp_path}/colour.npz")), tmp_path, **SILENT)
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_what_is_missing_or_too_large_is_said(tokenizer_run, tmp_path):
     with pytest.raises(BlueberryError, match="is no run"):
         run(small_run(tmp_path / "nowhere"), tmp_path, **SILENT)
@@ -320,6 +348,12 @@ def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert "mean squared error" in said and "runs/vqvae-digits/reconstructions.png" in said
     assert main(["vqvae", "reconstruct", "--checkpoint", "runs/vqvae-digits"]) == 0
     assert '"usage"' in capsys.readouterr().out and (tmp_path / "reconstructions.png").stat().st_size > 500
+    monkeypatch.setattr(
+        "blueberry_lib.images.training.load", lambda spec, size: replace(load(spec), val=load(spec).val[1:])
+    )
+    assert main(["vqvae", "reconstruct", "--checkpoint", "runs/vqvae-digits"]) == 2
+    assert "the images have changed" in capsys.readouterr().err
+    monkeypatch.setattr("blueberry_lib.images.training.load", load)
     model = "--model.vocab-size 418 --model.d-model 32 --model.d-ff 32 --model.n-layers 1".split()
     assert main(["multimodal", "train", *small, *model, "--experiment-name", "mm"]) == 0
     assert "nats an image token" in capsys.readouterr().out

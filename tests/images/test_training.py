@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -169,6 +171,46 @@ def test_data_of_another_shape_is_refused(tmp_path):
         with pytest.raises(BlueberryError, match=rf"{name} and the model {value}: .* set --model.{name} 10?\."):
             run(config, tmp_path, say=lambda text: None, quiet=True)
     assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+@pytest.fixture
+def oblong(tmp_path):
+    """A file of two classes of 12 × 8 pixels, three images held out."""
+    rng = np.random.default_rng(0)
+    made = {f"x_{split}": rng.integers(0, 256, (n, 12, 8), np.uint8) for split, n in (("train", 20), ("test", 3))}
+    np.savez(tmp_path / "oblong.npz", **made, y_train=np.arange(20) % 2, y_test=np.array([0, 1, 1]))
+    return f"npz:{tmp_path / 'oblong.npz'}"
+
+
+def test_oblong_images_and_few_held_out_ones_are_learnt_and_measured_as_far_as_can_be(oblong, tmp_path):
+    said = []
+    config = replace(tiny_config(data=oblong, steps=2, eval_every=0), model=replace(TINY, classes=2))
+    record = run(config, tmp_path, say=said.append, quiet=True)
+    assert "12 × 8, are resized to 8 × 8" in said[0]
+    measured = {"judge", "frechet", "nearest", "copies"}
+    assert {name: set(panel) for name, panel in record["panel"].items()} == dict.fromkeys(record["panel"], measured)
+
+
+def test_without_scikit_learn_a_file_is_learnt_and_the_panel_left_out(oblong, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    config = replace(tiny_config(data=oblong, steps=2, eval_every=0), model=replace(TINY, classes=2))
+    assert "panel" not in run(config, tmp_path, say=lambda text: None, quiet=True)
+
+
+def test_without_matplotlib_the_first_step_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(BlueberryError, match="Pictures need matplotlib"):
+        run(tiny_config(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("label_dropout", 1.0), ("label_dropout", float("nan")), ("ema_decay", -0.1), ("ema_decay", 1)]
+)
+def test_every_number_of_a_flow_run_has_its_range(name, value):
+    with pytest.raises(BlueberryError, match=f"{name} is {value}"):
+        FlowRun(**{name: value})
 
 
 @pytest.mark.parametrize("name", flow_training.PRESETS)
