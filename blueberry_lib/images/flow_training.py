@@ -58,7 +58,7 @@ class FlowRun:
     def image_size(self) -> int:
         return self.model.image_size
 
-    def prepare(self, images: ImageData, folder: Path, device: str) -> tuple["FlowRun", ImageData]:
+    def prepare(self, images: ImageData, folder: Path, device: str, say: Callable) -> tuple["FlowRun", ImageData]:
         return self, images
 
     def build(self, data: ImageData | None = None) -> Averaged:

@@ -83,10 +83,8 @@ class Multimodal(nn.Module):
         which a token counts by its kind and padding not at all. Text is all that is no image, the first excepted."""
         targets = ids[:, 1:]
         image = (targets >= self.first_image) & (targets < self.seg_start)
-        after = (
-            (targets == self.seg_end).cumsum(dim=1).cumsum(dim=1)
-        )  # 0, then 1 at <seg_end>, 2 at the end of the text
-        text = ~image & (after <= 2)
+        ended = (targets == self.seg_end).cumsum(dim=1).cumsum(dim=1)  # 1 at <seg_end>, 2 at the end of the text
+        text = ~image & (ended <= 2)
         shares = image_weight * image / image.sum() + text_weight * text / text.sum()  # (B, T − 1)
         weight, cap = self.transformer.head_weight, self.transformer.config.soft_cap
         rows = hidden.flatten(0, 1), weight, targets.flatten()

@@ -151,8 +151,13 @@ class MultimodalRun:
         strengths = (0.0, *[self.pixel_noise] * (self.copies - 1))
         return Captioned(images, tokenizer, image_tokenizer, self.model.vocab_size - 2, strengths), found
 
-    def prepare(self, images: ImageData, folder: Path, device: str) -> tuple["MultimodalRun", Captioned]:
+    def prepare(
+        self, images: ImageData, folder: Path, device: str, say: Callable[[str], None]
+    ) -> tuple["MultimodalRun", Captioned]:
         """Turns all images into tokens, the same ones for the same seed, and writes tokenizer.json."""
+        learnt = open_run(VQVAERun, Path(self.vqvae))[0].training.data
+        if learnt != self.training.data:
+            say(f"The image tokenizer was trained on {learnt}, not on {self.training.data}.")
         data, found = self.captioned(images, folder, device)
         with torch.device("meta"):
             self.build(data).check_room(max(data.prompts.longest, data.held_out.longest))

@@ -3,7 +3,7 @@
 What is trained is told by a config (FlowRun, VQVAERun, MultimodalRun), which has a ``training`` (ImageTraining), the
 ``image_size`` of its model, and six methods:
 
-prepare(images, folder, device) → (the config with what only files tell, the data: ``train`` and ``train_labels`` rows);
+prepare(images, folder, device, say) → the config with what only files tell, and the data: ``train``, ``train_labels``;
 build(data) → the model; optimizers(model, dtype); loss(model, data, batch) → the mean loss of some rows;
 evaluate(model, data, hardware, folder, batches) → a dict with ``loss``, and pictures in ``folder``;
 finish(model, data, hardware, folder, quiet) → what more the record says.
@@ -87,7 +87,7 @@ def run(
                 f"--model.{name} {found}."
             )
     torch.manual_seed(training.seed)
-    config, data = config.prepare(images, folder, hardware.device)
+    config, data = config.prepare(images, folder, hardware.device, say)
     if not resume:
         save_config(folder, config)
         write_json(folder / "data.json", {"name": images.name, "sha256": images.sha256})

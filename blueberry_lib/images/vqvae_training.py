@@ -48,7 +48,7 @@ class VQVAERun:
     def image_size(self) -> int:
         return self.model.image_size
 
-    def prepare(self, images: ImageData, folder: Path, device: str) -> tuple["VQVAERun", ImageData]:
+    def prepare(self, images: ImageData, folder: Path, device: str, say: Callable) -> tuple["VQVAERun", ImageData]:
         return self, images
 
     def build(self, data: ImageData | None = None) -> VQVAE:

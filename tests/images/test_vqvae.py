@@ -16,7 +16,7 @@ from blueberry_lib.images.vqvae import VQVAE, Residual, VQVAEConfig
 from blueberry_lib.images.vqvae_training import VQVAERun, load_vqvae, usage
 
 SMALL = VQVAEConfig(width=16, residual_blocks=1, code_dim=4, codes=16)
-PRESETS = (vqvae.digits, vqvae.cifar_8x8, vqvae.cifar_16x16, vqvae.original)
+PRESETS = (VQVAEConfig, vqvae.cifar_8x8, vqvae.cifar_16x16, vqvae.original)
 
 
 def test_the_nearest_code_is_the_nearest():
@@ -200,7 +200,7 @@ def test_the_codes_are_chosen_in_float32_whatever_the_rest_is_computed_in():
 def test_the_presets_have_the_grids_they_promise():
     sizes = {preset.__name__: (c := preset(), c.image_size, c.grid_size, c.codes)[1:] for preset in PRESETS}
     assert sizes == {
-        "digits": (8, 4, 64),
+        "VQVAEConfig": (8, 4, 64),
         "cifar_8x8": (32, 8, 1_024),
         "cifar_16x16": (32, 16, 1_024),
         "original": (128, 32, 1_024),
