@@ -128,7 +128,7 @@ class MultimodalSample:
         labels, columns = labels_and_columns(self, data.images)
         prompts = data.prompts.fixed(labels)
         if self.prompt is not None:
-            prompts = [prompt(data.tokenizer, self.prompt, data.seg_start)] * self.num_samples
+            prompts = [prompt(data.tokenizer, self.prompt, model.seg_start)] * self.num_samples
         images = data.draw(
             model,
             prompts,

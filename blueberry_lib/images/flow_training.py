@@ -26,15 +26,12 @@ VALIDATION_DRAWS = 2_400  # times and noises, at least, spread over the held-out
 SAMPLE_STEPS = 20  # of Heun, 40 evaluations
 GRID_COLUMNS = 10
 LOOK_COLUMNS = 5  # in the grids drawn during training
-
-
-def _training() -> ImageTraining:
-    return ImageTraining(
-        steps=2_000,
-        optimizer=OptimizerConfig(muon_lr=0.02, adamw_lr=0.002, betas=(0.9, 0.99), adamw_weight_decay=0.0),
-        schedule=ScheduleConfig("wsd", warmup=0.02, decay=0.7),
-        eval_every=500,
-    )
+TRAINING = ImageTraining(
+    steps=2_000,
+    optimizer=OptimizerConfig(muon_lr=0.02, adamw_lr=0.002, betas=(0.9, 0.99), adamw_weight_decay=0.0),
+    schedule=ScheduleConfig("wsd", warmup=0.02, decay=0.7),
+    eval_every=500,
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class FlowRun:
     """One training run of a flow model."""
 
     model: DiTConfig = field(default_factory=DiTConfig)
-    training: ImageTraining = field(default_factory=_training)
+    training: ImageTraining = TRAINING
     times: Literal["uniform", "logit_normal"] = "uniform"
     """How training times are drawn; evaluation is at uniform ones."""
     label_dropout: Decay = 0.1
@@ -104,12 +101,12 @@ class FlowRun:
 
 def cifar_small() -> FlowRun:
     """For 32 × 32 colour images on two CPU cores, in minutes."""
-    training = replace(_training(), data="cifar10", steps=2_400, batch_size=32, eval_every=600)
+    training = replace(TRAINING, data="cifar10", steps=2_400, batch_size=32, eval_every=600)
     return FlowRun(DiTConfig(32, 3, 4, d_model=128, n_layers=4), training, flip=True)
 
 
 def _gpu(model: DiTConfig) -> FlowRun:
-    training = replace(_training(), data="cifar10", steps=20_000, batch_size=256, eval_every=2_000)
+    training = replace(TRAINING, data="cifar10", steps=20_000, batch_size=256, eval_every=2_000)
     return FlowRun(model, replace(training, checkpoint_every=1_000), ema_decay=0.9995, flip=True)
 
 

@@ -36,6 +36,11 @@ from blueberry_lib.training.checkpoint import load_model
 
 EVAL_IMAGES = 256
 GRID_ROWS = 8
+TRAINING = ImageTraining(
+    steps=1_200,
+    optimizer=OptimizerConfig(muon_lr=0.02, adamw_lr=3e-3),
+    schedule=ScheduleConfig(kind="wsd", warmup=0.02, decay=0.65),
+)
 
 
 @dataclass(frozen=True)
@@ -45,15 +50,16 @@ class Captioned:
     images: ImageData
     tokenizer: Tokenizer
     image_tokenizer: VQVAE
-    seg_start: int
+    prompts: Prompts
+    held_out: Prompts
     strengths: tuple[float, ...]
     """Of the noise in each copy of a training image."""
 
     @cached_property
     def train(self) -> Tensor:
         """(N, copies, h, w)."""
-        copies = (all_tokens(self.image_tokenizer, self.images, self.images.train, s) for s in self.strengths)
-        return torch.stack([*copies], dim=1)
+        copies = [all_tokens(self.image_tokenizer, self.images, self.images.train, s) for s in self.strengths]
+        return torch.stack(copies, dim=1)
 
     @cached_property
     def val(self) -> Tensor:
@@ -63,14 +69,6 @@ class Captioned:
     @property
     def train_labels(self) -> Tensor:
         return self.images.train_labels
-
-    @cached_property
-    def prompts(self) -> Prompts:
-        return Prompts(self.tokenizer, self.images.classes, TEMPLATES, self.seg_start)
-
-    @cached_property
-    def held_out(self) -> Prompts:
-        return Prompts(self.tokenizer, self.images.classes, HELD_OUT, self.seg_start)
 
     @torch.no_grad()
     def draw(self, model: Multimodal, prompts: Sequence[Sequence[int]], **settings) -> Tensor:
@@ -97,13 +95,7 @@ class MultimodalRun:
     """A run of the transformer over text and images."""
 
     model: ModelConfig = field(default_factory=digits)
-    training: ImageTraining = field(
-        default_factory=lambda: ImageTraining(
-            steps=1_200,
-            optimizer=OptimizerConfig(muon_lr=0.02, adamw_lr=3e-3),
-            schedule=ScheduleConfig(kind="wsd", warmup=0.02, decay=0.65),
-        )
-    )
+    training: ImageTraining = TRAINING
     vqvae: str = "runs/vqvae-digits"
     """Folder of the image tokenizer's run."""
     tokenizer: str | None = None
@@ -148,8 +140,9 @@ class MultimodalRun:
                 f"The run was trained on tokens of other tokenizers (hash {self.tokenizers_sha256[:12]}…, those of "
                 f"{self.vqvae} and {named} have {found[:12]}…): restore them, or train anew."
             )
-        strengths = (0.0, *[self.pixel_noise] * (self.copies - 1))
-        return Captioned(images, tokenizer, image_tokenizer, self.model.vocab_size - 2, strengths), found
+        strengths, seg_start = (0.0, *[self.pixel_noise] * (self.copies - 1)), self.model.vocab_size - 2
+        prompts = (Prompts(tokenizer, images.classes, templates, seg_start) for templates in (TEMPLATES, HELD_OUT))
+        return Captioned(images, tokenizer, image_tokenizer, *prompts, strengths), found
 
     def prepare(
         self, images: ImageData, folder: Path, device: str, say: Callable[[str], None]
@@ -204,13 +197,13 @@ class MultimodalRun:
 def cifar_small() -> MultimodalRun:
     """For 64 tokens of 512 codes on two CPU cores, in minutes."""
     model = ModelConfig(vocab_size=512 + 512 + 2, context_length=128, n_layers=4, d_model=128, n_heads=4, d_ff=512)
-    training = replace(MultimodalRun().training, data="cifar10", batch_size=32, eval_every=200)
+    training = replace(TRAINING, data="cifar10", batch_size=32, eval_every=200)
     return MultimodalRun(model, training, vqvae="runs/vqvae-cifar-small", copies=4)
 
 
 def original() -> MultimodalRun:
     """The original's 40 M model, for a GPU. Give it the text tokenizer of 49,152 entries with --tokenizer."""
-    training = replace(MultimodalRun().training, data="cifar10", steps=20_000, batch_size=64, eval_every=2_000)
+    training = replace(TRAINING, data="cifar10", steps=20_000, batch_size=64, eval_every=2_000)
     return MultimodalRun(multimodal_40m(), training, vqvae="runs/vqvae-original", copies=4)
 
 

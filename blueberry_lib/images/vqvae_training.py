@@ -20,14 +20,11 @@ from blueberry_lib.training.checkpoint import load_model
 
 EVAL_IMAGES = 256
 GRID_COLUMNS = 12
-
-
-def _training() -> ImageTraining:
-    return ImageTraining(
-        steps=1_600,
-        optimizer=OptimizerConfig(adamw_lr=2e-3, adamw_weight_decay=0.0),
-        schedule=ScheduleConfig(kind="wsd", warmup=0.02, decay=0.5, floor=0.01),
-    )
+TRAINING = ImageTraining(
+    steps=1_600,
+    optimizer=OptimizerConfig(adamw_lr=2e-3, adamw_weight_decay=0.0),
+    schedule=ScheduleConfig(kind="wsd", warmup=0.02, decay=0.5, floor=0.01),
+)
 
 
 def usage(counts: Tensor) -> dict:
@@ -42,7 +39,7 @@ class VQVAERun:
     """A run of the tokenizer."""
 
     model: VQVAEConfig = field(default_factory=VQVAEConfig)
-    training: ImageTraining = field(default_factory=_training)
+    training: ImageTraining = TRAINING
 
     @property
     def image_size(self) -> int:
@@ -100,11 +97,11 @@ class VQVAERun:
 def cifar_small() -> VQVAERun:
     """For 32 × 32 colour images on two CPU cores, in minutes: 8 × 8 of 512 codes."""
     model = replace(cifar_8x8(), width=64, residual_blocks=1, codes=512, decay=0.97)
-    return VQVAERun(model, replace(_training(), data="cifar10", steps=2_000, batch_size=64, eval_every=250))
+    return VQVAERun(model, replace(TRAINING, data="cifar10", steps=2_000, batch_size=64, eval_every=250))
 
 
 def _gpu(model: VQVAEConfig) -> VQVAERun:
-    training = replace(_training(), data="cifar10", steps=20_000, batch_size=256, eval_every=2_000)
+    training = replace(TRAINING, data="cifar10", steps=20_000, batch_size=256, eval_every=2_000)
     return VQVAERun(model, replace(training, optimizer=replace(training.optimizer, adamw_lr=5e-4)))
 
 

@@ -198,7 +198,7 @@ def test_the_40m_preset_has_the_originals_size_and_takes_a_step():
 def test_the_unigram_is_the_counts_of_class_and_place():
     labels = {"train_labels": torch.tensor([0, 0, 0, 1]), "val_labels": torch.tensor([0, 1])}
     images = replace(load_digits(), classes=("a", "b"), **labels)
-    data = Captioned(images, None, VQVAE(VQVAEConfig(codes=2)), 0, (0.0,))
+    data = Captioned(images, None, VQVAE(VQVAEConfig(codes=2)), None, None, (0.0,))
     train = torch.tensor([[[0, 1]], [[0, 1]], [[0, 0]], [[1, 1]]])
     data.__dict__.update(train=train.unsqueeze(1), val=torch.tensor([[[0, 1]], [[1, 1]]]))
 
@@ -248,7 +248,7 @@ def test_a_run_leaves_all_that_sampling_needs_and_resumes_bit_for_bit(finished, 
     assert found_folder == folder and config.vqvae == str(tokenizer_run.resolve()) and data.images.name == "digits"
     images = data.draw(model, data.held_out.fixed(torch.arange(10)), seed=0)
     assert images.shape == (10, 1, 8, 8)
-    unheard_of = encode(data.tokenizer, "an unheard-of caption, 8!", data.seg_start)
+    unheard_of = encode(data.tokenizer, "an unheard-of caption, 8!", model.seg_start)
     assert data.draw(model, [unheard_of], guidance=2.0).shape == (1, 1, 8, 8)
     assert config.evaluate(model, data, detect("cpu"), None) == pytest.approx(found)  # as it was evaluated
 
