@@ -102,17 +102,10 @@ def _digits() -> ImageData:
         ) from None
 
     pixels, labels = load_digits(return_X_y=True)
-    parts = train_test_split(pixels, labels, train_size=DIGITS_TRAIN, stratify=labels, random_state=0)
-    train, val, train_labels, val_labels = (torch.from_numpy(part) for part in parts)
-    return ImageData(
-        "digits",
-        train.to(torch.uint8).view(-1, 1, 8, 8),
-        train_labels.long(),
-        val.to(torch.uint8).view(-1, 1, 8, 8),
-        val_labels.long(),
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
-        17,
-    )
+    images, names = pixels.astype(np.uint8).reshape(-1, 1, 8, 8), "zero one two three four five six seven eight nine"
+    parts = train_test_split(images, labels.astype(np.int64), train_size=DIGITS_TRAIN, stratify=labels, random_state=0)
+    train, val, train_labels, val_labels = map(torch.from_numpy, parts)
+    return ImageData("digits", train, train_labels, val, val_labels, tuple(names.split()), 17)
 
 
 def _cifar10() -> dict[str, np.ndarray]:
@@ -217,7 +210,8 @@ def _from_arrays(spec: str, arrays: dict[str, np.ndarray]) -> ImageData:
             "(channels first); expected one shape."
         )
     low, high = (int(bound) for bound in torch.cat((train_labels, val_labels)).aminmax())
-    names = tuple(str(name).strip() for name in arrays.get("label_names", range(min(high, len(train_labels)) + 1)))
+    numbers = np.arange(min(high, len(train_labels)) + 1)
+    names = tuple(str(name).strip() for name in np.ravel(arrays.get("label_names", numbers)))
     if low < 0 or high >= len(names):
         raise BlueberryError(f"{spec}: labels go from {low} to {high}, and there are {len(names)} names.")
     if "" in names or len({*names}) < len(names):
