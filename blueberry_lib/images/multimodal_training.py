@@ -138,7 +138,7 @@ class MultimodalRun:
         if self.tokenizers_sha256 not in ("", found):
             raise BlueberryError(
                 f"The run was trained on tokens of other tokenizers (hash {self.tokenizers_sha256[:12]}…, those of "
-                f"{self.vqvae} and {named} have {found[:12]}…): restore them, or train anew."
+                f"{self.vqvae} and {own} have {found[:12]}…): restore them, or train anew."
             )
         strengths, seg_start = (0.0, *[self.pixel_noise] * (self.copies - 1)), self.model.vocab_size - 2
         prompts = (Prompts(tokenizer, images.classes, templates, seg_start) for templates in (TEMPLATES, HELD_OUT))
