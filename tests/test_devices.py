@@ -95,16 +95,16 @@ with FakeTensorMode():
         tokenizer = there(VQVAE(VQVAEConfig(quantizer=kind, **settings)))
         reconstruction, found, loss = tokenizer(images)
         (reconstruction.mean() + loss).backward()
-        tokenizer.decode(tokenizer.tokens(tokenizer.resized(images)))
+        tokenizer.decode(tokenizer.tokens(images))
         if kind != "fsq":
-            tokenizer.quantizer.start(tokenizer.encoder(images).movedim(1, -1))
+            tokenizer.quantizer.kmeans_start(tokenizer.encoder(images).movedim(1, -1))
 
-    model = there(Multimodal(digits(), 64, 4, "00" * 32))
-    prompts, lengths = torch.randint(1, 400, (8, 9), device=DEVICE), torch.randint(3, 8, (8,), device=DEVICE)
-    step(model.transformer, sum(model(prompts, lengths, found, noise=0.1)))
+    model = there(Multimodal(digits(), 64, 4))
+    ids = torch.randint(1, 400, (8, 9 + 16 + 2), device=DEVICE)
+    step(model.transformer, model.loss(model(ids, noise=0.1), ids, 0.1))
     for settings in ({"guidance": 2.0}, {"masked": False, "top_k": 3}, {"cached": False}):
         ids = model.sample([[0, 5, model.seg_start], [0, model.seg_start]], **settings)
-    model.well_formed(ids, 0), model.codes(ids)
+    model.well_formed(ids, 0), model.tokens(ids)
 print("all on one device")
 """
 

@@ -10,7 +10,7 @@ from blueberry_lib.cli.options import Checkpoint, Device, Resume, RunName
 from blueberry_lib.cli.pictures import command, labels_and_columns
 from blueberry_lib.cli.runs import carry_out
 from blueberry_lib.config import Amount, Count, Seed
-from blueberry_lib.images.flow_training import PRESETS, FlowConfig
+from blueberry_lib.images.flow_training import PRESETS, FlowRun
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,20 @@ class FlowTrain:
     The defaults are a preset's (--preset digits): every flag changes one setting of it. Ctrl-C saves; --resume goes on.
     """
 
-    config: Annotated[FlowConfig, arg(name="")]
+    config: Annotated[FlowRun, arg(name="")]
     preset: str = "digits"
     """digits, cifar-small, dit-10m, dit-30m or dit-130m."""
     experiment_name: RunName = None
     resume: Resume = None
 
     def run(self) -> None:
-        from blueberry_lib.images.flow_training import run
         from blueberry_lib.images.metrics import table
+        from blueberry_lib.images.training import run
 
         record, folder = carry_out(self, "flow train", f"flow-{self.preset}", run)
         print(
             f"\nvalidation loss {record['evaluation']['loss']:.4f}, {record['seconds']['active']:.0f} s of training\n\n"
-            f"{table(record['panel'])}\n\n"
+            f"{table(record['panel']) if 'panel' in record else 'No panel of metrics: it needs scikit-learn.'}\n\n"
             f"See {folder}/class_grid.png, samples/, record.json, log.jsonl and checkpoints/."
         )
 

@@ -13,6 +13,7 @@ from blueberry_lib.cli.runs import carry_out
 from blueberry_lib.config import Amount, Count, Seed
 from blueberry_lib.images import multimodal_training, vqvae_training
 from blueberry_lib.images.multimodal_training import MultimodalRun
+from blueberry_lib.images.training import own_images, run
 from blueberry_lib.images.vqvae_training import VQVAERun
 
 
@@ -30,7 +31,7 @@ class VQVAETrain:
     resume: Resume = None
 
     def run(self) -> None:
-        record, folder = carry_out(self, "vqvae train", f"vqvae-{self.preset}", vqvae_training.run)
+        record, folder = carry_out(self, "vqvae train", f"vqvae-{self.preset}", run)
         found = record["evaluation"]
         print(
             f"\nmean squared error {found['loss']:.4f}, {found['psnr']:.1f} dB, {found['usage']:.0%} of codes used, "
@@ -50,11 +51,10 @@ class VQVAEReconstruct:
 
     def run(self) -> None:
         from blueberry_lib.hardware import pick_device
-        from blueberry_lib.images.datasets import load
 
         device = pick_device(self.device)
-        model, config, _ = vqvae_training.load_run(self.checkpoint, device)
-        print(json.dumps(vqvae_training.evaluator(load(config.training.data), self.output, device)(model), indent=1))
+        model, config, folder = vqvae_training.load_vqvae(self.checkpoint, device)
+        print(json.dumps(config.reconstruct(model, own_images(config, folder), device, self.output), indent=1))
         print(f"Wrote {self.output}.")
 
 
@@ -74,7 +74,7 @@ class MultimodalTrain:
     resume: Resume = None
 
     def run(self) -> None:
-        record, folder = carry_out(self, "multimodal train", f"multimodal-{self.preset}", multimodal_training.run)
+        record, folder = carry_out(self, "multimodal train", f"multimodal-{self.preset}", run)
         found = record["evaluation"]
         print(
             f"\n{found['loss']:.3f} nats an image token ({found['unigram']:.3f} from class and place alone), "
@@ -112,18 +112,16 @@ class MultimodalSample:
 
     def run(self) -> None:
         from blueberry_lib.hardware import pick_device
-        from blueberry_lib.images.datasets import load
+        from blueberry_lib.images.captions import prompt
         from blueberry_lib.images.grid import grid, write_png
 
-        trained = multimodal_training.load_run(self.checkpoint, pick_device(self.device))
-        data = load(trained.config.training.data)
-        labels, columns = labels_and_columns(self, data)
-        prompts = (
-            trained.class_prompts(labels, data.classes)
-            if self.prompt is None
-            else [trained.prompt(self.prompt)] * self.num_samples
-        )
-        images = trained.draw(
+        model, _, data, folder = multimodal_training.load_multimodal(self.checkpoint, pick_device(self.device))
+        labels, columns = labels_and_columns(self, data.images)
+        prompts = data.prompts.fixed(labels)
+        if self.prompt is not None:
+            prompts = [prompt(data.tokenizer, self.prompt, model.seg_start)] * self.num_samples
+        images = data.draw(
+            model,
             prompts,
             guidance=self.cfg_scale,
             temperature=self.temperature,
@@ -131,8 +129,8 @@ class MultimodalSample:
             seed=self.seed,
             quiet=False,
         )
-        target = self.output or trained.folder / "samples.png"
-        write_png(target, grid(data.round(images), columns))
+        target = self.output or folder / "samples.png"
+        write_png(target, grid(data.images.round(images), columns))
         print(f"Wrote {len(images)} images to {target}.")
 
 
@@ -148,8 +146,8 @@ class MultimodalEval:
         from blueberry_lib.hardware import pick_device
         from blueberry_lib.images.metrics import table
 
-        trained = multimodal_training.load_run(self.checkpoint, pick_device(self.device))
-        found = multimodal_training.measure(trained)
+        model, config, data, _ = multimodal_training.load_multimodal(self.checkpoint, pick_device(self.device))
+        found = multimodal_training.measure(model, config, data)
         print(json.dumps({name: value for name, value in found.items() if name != "panel"}, indent=1))
         print(table(found["panel"]))
 

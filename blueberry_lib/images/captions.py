@@ -91,8 +91,3 @@ class Prompts:
     def fixed(self, labels: Tensor) -> list[list[int]]:
         """The i-th label of (B,) has caption i modulo the number of its class's."""
         return [self.rows[c][i % len(self.rows[c])] for i, c in enumerate(labels.tolist())]
-
-    def padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
-        """Ids (B, longest), padded on the right with the first one, which ends a text, and lengths (B,)."""
-        ids = torch.tensor([row + row[:1] * (self.longest - len(row)) for row in rows])
-        return ids, torch.tensor([len(row) for row in rows])

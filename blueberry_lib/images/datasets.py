@@ -1,14 +1,15 @@
-"""Labelled images: real handwritten digits offline, CIFAR-10 from the Hub, or a file of arrays."""
+"""Labelled images: real handwritten digits offline, CIFAR-10 from the Hub, a file of arrays or a folder of pictures."""
 
 import hashlib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from blueberry_lib.config import BlueberryError
@@ -16,6 +17,8 @@ from blueberry_lib.data.shards import cache_folder
 
 DIGITS_TRAIN = 1_200
 CIFAR10 = "uoft-cs/cifar10"
+PICTURES = {".jpg", ".jpeg", ".png"}
+HELD_OUT_OF = 6  # of so many pictures of a class in a folder one is held out
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,10 @@ class ImageData:
             return int(name)
         raise BlueberryError(f"There is no class {name!r}; there are {', '.join(self.classes)}.")
 
-    def scale(self, pixels: Tensor) -> Tensor:
-        """Levels 0 … levels − 1 → float32 in [−1, 1]."""
-        return pixels.float() / ((self.levels - 1) / 2) - 1
+    def scale(self, pixels: Tensor, size: int | None = None) -> Tensor:
+        """Levels 0 … levels − 1 → float32 in [−1, 1], and with a ``size`` resized to size × size."""
+        images = pixels.float() / ((self.levels - 1) / 2) - 1
+        return images if size is None else resize(images, size, size)
 
     def round(self, images: Tensor) -> Tensor:
         """Images in [−1, 1], which may stray beyond → the nearest of the data's levels, as float32 in [−1, 1]."""
@@ -64,38 +68,44 @@ class ImageData:
         return ((images.float().clamp(-1, 1) + 1) * steps).round() / steps - 1
 
 
-def load(spec: str) -> ImageData:
-    """``digits``, ``cifar10`` or ``npz:PATH``, a file of x_train (N, H, W[, C]) uint8, y_train (N,), x_test, y_test
-    and, if you like, label_names. Raises BlueberryError for what it cannot read."""
-    if find_spec("sklearn") is None:
-        raise BlueberryError("Pictures need scikit-learn, which is not installed: pip install 'blueberry-lib[images]'.")
+def resize(images: Tensor, height: int, width: int) -> Tensor:
+    """(N, C, H, W) → (N, C, height, width), bilinearly; those of that size stay as they are."""
+    same = images.shape[-2:] == (height, width)
+    return images if same else F.interpolate(images, (height, width), mode="bilinear", antialias=True)
+
+
+def load(spec: str, size: int = 32) -> ImageData:
+    """``digits``; ``cifar10``; ``npz:PATH``, a file of x_train (N, H, W[, C]) uint8, y_train (N,), x_test, y_test and,
+    if you like, label_names; or ``folder:PATH``, in which each class has a folder of JPEG and PNG files, the middle
+    square of each picture scaled to ``size`` × ``size``. Raises BlueberryError for what it cannot read, and for
+    images that cannot be learnt."""
     kind, _, path = spec.partition(":")
     if kind == "digits":
         return _digits()
     if kind == "cifar10":
         return _from_arrays(spec, _cifar10())
     if kind == "npz" and path:
-        return _from_arrays(spec, _read_npz(Path(path)))
-    raise BlueberryError(f"There are no images {spec!r}; there are digits, cifar10 and npz:PATH.")
+        return _from_arrays(spec, _read_npz(Path(path).expanduser()))
+    if kind == "folder" and path:
+        return _from_arrays(spec, _read_folder(Path(path).expanduser(), size))
+    raise BlueberryError(f"There are no images {spec!r}; there are digits, cifar10, npz:PATH and folder:PATH.")
 
 
 def _digits() -> ImageData:
     """scikit-learn's 1,797 digits of 8 × 8 pixels and 17 levels; the split is stratified and fixed."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
+    try:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+    except ImportError:
+        raise BlueberryError(
+            "digits come with scikit-learn, which is not installed: pip install 'blueberry-lib[images]'."
+        ) from None
 
     pixels, labels = load_digits(return_X_y=True)
-    parts = train_test_split(pixels, labels, train_size=DIGITS_TRAIN, stratify=labels, random_state=0)
-    train, val, train_labels, val_labels = (torch.from_numpy(part) for part in parts)
-    return ImageData(
-        "digits",
-        train.to(torch.uint8).view(-1, 1, 8, 8),
-        train_labels.long(),
-        val.to(torch.uint8).view(-1, 1, 8, 8),
-        val_labels.long(),
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
-        17,
-    )
+    images, names = pixels.astype(np.uint8).reshape(-1, 1, 8, 8), "zero one two three four five six seven eight nine"
+    parts = train_test_split(images, labels.astype(np.int64), train_size=DIGITS_TRAIN, stratify=labels, random_state=0)
+    train, val, train_labels, val_labels = map(torch.from_numpy, parts)
+    return ImageData("digits", train, train_labels, val, val_labels, tuple(names.split()), 17)
 
 
 def _cifar10() -> dict[str, np.ndarray]:
@@ -130,10 +140,51 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise BlueberryError(f"There is no file {path}; expected arrays x_train, y_train, x_test and y_test in it.")
     try:
+        if not zipfile.is_zipfile(path):  # numpy would take it for something else
+            raise zipfile.BadZipFile("it is no archive of arrays")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+            return {name: np.asarray(file[name]) for name in file.files}
+    except (ValueError, OSError, zlib.error, zipfile.BadZipFile) as error:
         raise BlueberryError(f"{path} is no readable .npz: {error}. Write it anew with numpy.savez.") from None
+
+
+def _read_folder(path: Path, size: int) -> dict[str, np.ndarray]:
+    """Which pictures of a class are held out is decided by the hashes of their files; one alone is not."""
+    try:
+        from PIL import Image, ImageOps
+    except ImportError:
+        raise BlueberryError("folder: needs Pillow, which is not installed: pip install pillow.") from None
+
+    def read(file: Path) -> np.ndarray:
+        try:
+            with Image.open(file) as image:
+                whole = ImageOps.exif_transpose(image).convert("RGBA")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise BlueberryError(f"{file} cannot be read as a picture ({error}): mend it, or take it away.") from None
+        square = ImageOps.fit(whole, (size, size))
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", square.size, "white"), square).convert("RGB"))
+
+    folders = sorted(f for f in path.glob("*/") if not f.name.startswith("."))
+    if not folders:
+        raise BlueberryError(f"{path} holds no folders; expected one for each class, with its JPEG and PNG files.")
+    parts = {"train": [], "test": []}
+    for label, folder in enumerate(folders):
+        files = [f for f in folder.iterdir() if f.suffix.lower() in PICTURES and not f.name.startswith(".")]
+        if not files:
+            raise BlueberryError(f"{folder} holds no JPEG or PNG file: put some there, or take the folder away.")
+        found = sorted((hashlib.sha256(f.read_bytes()).hexdigest(), label, f) for f in files)
+        few = min(len(found) - 1, -(-len(found) // HELD_OUT_OF))
+        parts["test"] += found[:few]
+        parts["train"] += found[few:]
+    if not parts["test"]:
+        raise BlueberryError(f"{path} has one picture for each class: give more, so that some can be held out.")
+    arrays = {"label_names": np.array([folder.name for folder in folders])}
+    for split, rows in parts.items():
+        arrays[f"x_{split}"] = np.stack([read(file) for *_, file in sorted(rows)])
+        arrays[f"y_{split}"] = np.array([label for _, label, _ in sorted(rows)])
+    if all((x[..., :1] == x).all() for x in (arrays["x_train"], arrays["x_test"])):
+        arrays |= {name: x[..., :1] for name, x in arrays.items() if name.startswith("x_")}
+    return arrays
 
 
 def _from_arrays(spec: str, arrays: dict[str, np.ndarray]) -> ImageData:
@@ -143,9 +194,10 @@ def _from_arrays(spec: str, arrays: dict[str, np.ndarray]) -> ImageData:
     tensors = []
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
-        if x.dtype != np.uint8 or x.ndim not in (3, 4) or not len(x):
+        if x.dtype != np.uint8 or x.ndim not in (3, 4) or not x.size or x.shape[3:] not in ((), (1,), (3,)):
             raise BlueberryError(
-                f"{spec}: x_{split} is {x.dtype} of shape {x.shape}; expected uint8 (N, H, W) or (N, H, W, C)."
+                f"{spec}: x_{split} is {x.dtype} of shape {x.shape}; expected uint8 (N, H, W) or (N, H, W, C), C being "
+                "1 or 3, without transparency."
             )
         if y.shape != x.shape[:1] or y.dtype.kind not in "iu":
             raise BlueberryError(f"{spec}: y_{split} is {y.dtype} of shape {y.shape}; expected {len(x)} whole labels.")
@@ -158,7 +210,16 @@ def _from_arrays(spec: str, arrays: dict[str, np.ndarray]) -> ImageData:
             "(channels first); expected one shape."
         )
     low, high = (int(bound) for bound in torch.cat((train_labels, val_labels)).aminmax())
-    names = tuple(str(name) for name in arrays.get("label_names", range(high + 1)))
+    numbers = np.arange(min(high, len(train_labels)) + 1)
+    names = tuple(str(name).strip() for name in np.ravel(arrays.get("label_names", numbers)))
     if low < 0 or high >= len(names):
         raise BlueberryError(f"{spec}: labels go from {low} to {high}, and there are {len(names)} names.")
+    if "" in names or len({*names}) < len(names):
+        raise BlueberryError(f"{spec}: label_names are {', '.join(map(repr, names))}; expected another for each class.")
+    unseen = [repr(names[c]) for c in range(len(names)) if not (train_labels == c).any()]
+    if unseen:
+        raise BlueberryError(
+            f"{spec}: no training image is labelled {', '.join(unseen[:5])}: count labels from 0, without a gap, and "
+            "name only classes that have images."
+        )
     return ImageData(spec, *tensors, names, 256)

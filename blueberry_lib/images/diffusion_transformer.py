@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueberry_lib.config import BlueberryError
+from blueberry_lib.config import BlueberryError, Count, check_ranges
 from blueberry_lib.model.attention import attend
 
 TIME_SCALE = 1_000.0
@@ -18,31 +18,29 @@ TIME_SCALE = 1_000.0
 class DiTConfig:
     """The shape of a DiT2D."""
 
-    image_size: int = 8
+    image_size: Count = 8
     """Height and width of the images, in pixels."""
-    channels: int = 1
+    channels: Count = 1
     """Channels of the images."""
-    patch_size: int = 2
+    patch_size: Count = 2
     """Height and width of a patch, in pixels; each patch is a token."""
-    classes: int = 10
+    classes: Count = 10
     """Labels; one more, the null label, stands for none."""
-    width: int = 64
+    d_model: Count = 64
     """Width of the residual stream."""
-    layers: int = 3
+    n_layers: Count = 3
     """Transformer blocks."""
-    heads: int = 4
-    """Attention heads; each is width / heads wide."""
-    time_frequencies: int = 128
+    n_heads: Count = 4
+    """Attention heads; each is d_model / n_heads wide."""
+    time_frequencies: Count = 128
     """Frequencies of the time embedding, a sine and a cosine each."""
 
     def __post_init__(self) -> None:
-        for name, value in self.__dict__.items():
-            if value < 1:
-                raise BlueberryError(f"{name} is {value}; it must be at least 1.")
+        check_ranges(self)
         if self.image_size % self.patch_size:
             raise BlueberryError(f"image_size {self.image_size} must be a multiple of patch_size {self.patch_size}.")
-        if self.width % self.heads or self.width % 4:
-            raise BlueberryError(f"width {self.width} must be a multiple of heads {self.heads} and of 4.")
+        if self.d_model % self.n_heads or self.d_model % 4:
+            raise BlueberryError(f"d_model {self.d_model} must be a multiple of n_heads {self.n_heads} and of 4.")
 
     @property
     def null_label(self) -> int:
@@ -66,18 +64,13 @@ class DiTConfig:
     @property
     def modulation_params(self) -> int:
         """Entries of the layers that turn time and label into shifts, scales and gates (adaLN)."""
-        return (6 * self.layers + 2) * (self.width**2 + self.width)
+        return (6 * self.n_layers + 2) * (self.d_model**2 + self.d_model)
 
     @property
     def n_params(self) -> int:
         """Trained numbers."""
-        d = self.width
-        attention = 4 * (d**2 + d)
-        feed_forward = 8 * d**2 + 5 * d
-        time = 2 * self.time_frequencies * d + d + d**2 + d
-        ends = (self.patch_values * d + d) + (d * self.patch_values + self.patch_values)
-        labels = (self.classes + 1) * d
-        return self.layers * (attention + feed_forward) + self.modulation_params + time + ends + labels
+        with torch.device("meta"):
+            return sum(p.numel() for p in DiT2D(self).parameters())
 
 
 def digits() -> DiTConfig:
@@ -87,17 +80,17 @@ def digits() -> DiTConfig:
 
 def dit_10m() -> DiTConfig:
     """For 32 × 32 colour images: 9,740,300 parameters."""
-    return DiTConfig(image_size=32, channels=3, width=256, layers=8, heads=4)
+    return DiTConfig(image_size=32, channels=3, d_model=256, n_layers=8, n_heads=4)
 
 
 def dit_30m() -> DiTConfig:
     """For 32 × 32 colour images: 29,815,692 parameters."""
-    return DiTConfig(image_size=32, channels=3, width=384, layers=11, heads=6)
+    return DiTConfig(image_size=32, channels=3, d_model=384, n_layers=11, n_heads=6)
 
 
 def dit_130m() -> DiTConfig:
     """For 32 × 32 colour images, the original's 768/12/12: 129,537,036 parameters, of which 43.7 M are adaLN's."""
-    return DiTConfig(image_size=32, channels=3, width=768, layers=12, heads=12)
+    return DiTConfig(image_size=32, channels=3, d_model=768, n_layers=12, n_heads=12)
 
 
 def patchify(images: Tensor, size: int) -> Tensor:
@@ -115,36 +108,36 @@ def unpatchify(patches: Tensor, channels: int, size: int) -> Tensor:
     return cut.permute(0, 3, 1, 4, 2, 5).reshape(B, channels, h * size, h * size)
 
 
-def waves(positions: Tensor, frequencies: int) -> Tensor:
+def sinusoidal_embedding(positions: Tensor, frequencies: int) -> Tensor:
     """Cosines and sines of positions (N,) at ``frequencies`` from 1 down to nearly 1/10,000: (N, 2 · frequencies)."""
     rates = torch.exp(-math.log(10_000) * torch.arange(frequencies, device=positions.device) / frequencies)
     angles = positions.float()[:, None] * rates  # (N, F)
     return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 
-def sine_positions(side: int, width: int) -> Tensor:
-    """Each token's row in the first half of its features, its column in the second: (side², width)."""
-    along = waves(torch.arange(side), width // 4)  # (side, width / 2)
+def sine_positions(side: int, d_model: int) -> Tensor:
+    """Each token's row in the first half of its features, its column in the second: (side², d_model)."""
+    along = sinusoidal_embedding(torch.arange(side), d_model // 4)  # (side, d_model / 2)
     return torch.cat((along.repeat_interleave(side, dim=0), along.repeat(side, 1)), dim=-1)
 
 
 class Attention(nn.Module):
-    """Every token attends to all; (B, T, width) → the same."""
+    """Every token attends to all; (B, T, d_model) → the same."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
-        self.heads = config.heads
-        self.query, self.key, self.value, self.output = (nn.Linear(config.width, config.width) for _ in range(4))
+        self.n_heads = config.n_heads
+        self.query, self.key, self.value, self.output = (nn.Linear(config.d_model, config.d_model) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (
-            linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for linear in (self.query, self.key, self.value)
+            linear(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for linear in (self.query, self.key, self.value)
         )  # (B, H, T, D)
         return self.output(attend(q, k, v).transpose(1, 2).flatten(2))
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """LayerNorm without weights of its own, then a shift and a scale that time and label chose: (B, T, width)."""
+    """LayerNorm without weights of its own, then a shift and a scale that time and label chose: (B, T, d_model)."""
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
 
 
@@ -155,9 +148,11 @@ class Block(nn.Module):
         super().__init__()
         self.attention = Attention(config)
         self.feed_forward = nn.Sequential(
-            nn.Linear(config.width, 4 * config.width), nn.GELU("tanh"), nn.Linear(4 * config.width, config.width)
+            nn.Linear(config.d_model, 4 * config.d_model),
+            nn.GELU("tanh"),
+            nn.Linear(4 * config.d_model, config.d_model),
         )
-        self.modulation = nn.Linear(config.width, 6 * config.width)
+        self.modulation = nn.Linear(config.d_model, 6 * config.d_model)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
@@ -171,16 +166,14 @@ class DiT2D(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.width
-        self.patches = nn.Linear(config.patch_values, width)
-        self.register_buffer(
-            "positions", sine_positions(config.image_size // config.patch_size, width), persistent=False
-        )
-        self.time = nn.Sequential(nn.Linear(2 * config.time_frequencies, width), nn.SiLU(), nn.Linear(width, width))
-        self.labels = nn.Embedding(config.classes + 1, width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.modulation = nn.Linear(width, 2 * width)
-        self.head = nn.Linear(width, config.patch_values)
+        d = config.d_model
+        self.patches = nn.Linear(config.patch_values, d)
+        self.register_buffer("positions", sine_positions(config.image_size // config.patch_size, d), persistent=False)
+        self.time = nn.Sequential(nn.Linear(2 * config.time_frequencies, d), nn.SiLU(), nn.Linear(d, d))
+        self.labels = nn.Embedding(config.classes + 1, d)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.modulation = nn.Linear(d, 2 * d)
+        self.head = nn.Linear(d, config.patch_values)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -192,9 +185,9 @@ class DiT2D(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         config = self.config
-        h = self.patches(patchify(x, config.patch_size)) + self.positions  # (B, T, width)
-        condition = self.time(waves(TIME_SCALE * t, config.time_frequencies)) + self.labels(labels)  # (B, width)
-        condition = F.silu(condition)
+        h = self.patches(patchify(x, config.patch_size)) + self.positions  # (B, T, d_model)
+        time = self.time(sinusoidal_embedding(TIME_SCALE * t, config.time_frequencies))
+        condition = F.silu(time + self.labels(labels))  # (B, d_model)
         for block in self.blocks:
             h = block(h, condition)
         h = modulate(h, *self.modulation(condition).unsqueeze(1).chunk(2, dim=-1))

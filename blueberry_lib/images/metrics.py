@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blueberry_lib.images.datasets import ImageData
+from blueberry_lib.images.datasets import ImageData, resize
 
 COMPONENTS = 20
 NEIGHBOURS = 3
@@ -17,7 +17,7 @@ COPY_DISTANCE = 0.125  # root mean square over the pixels; 1.0 in all over the 6
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Between Gaussians fitted to the rows of ``a`` (N, D) and ``b`` (M, D): ‖μ − μ'‖² + tr(S + S' − 2 √(S S'))
     (Dowson & Landau, 1982; Heusel et al., 2017)."""
-    s, r = np.cov(a.T), np.cov(b.T)
+    s, r = (np.atleast_2d(np.cov(rows.T)) for rows in (a, b))
     roots = np.sqrt(np.linalg.eigvals(s @ r).real.clip(min=0))
     return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(s + r) - 2 * roots.sum())
 
@@ -48,10 +48,12 @@ class Panel:
     def __init__(self, data: ImageData) -> None:
         from sklearn.decomposition import PCA
 
-        self.data = data
-        self.train, self.val = (self._rows(data.scale(part)) for part in (data.train, data.val[:HELD_OUT]))
+        some = torch.linspace(0, len(data.val) - 1, min(HELD_OUT, len(data.val))).long()  # files may be sorted by class
+        self.data, labels = data, data.val_labels[some]
+        self.train, self.val = (self._rows(data.scale(part)) for part in (data.train, data.val[some]))
         self.components = PCA(min(COMPONENTS, *self.train.shape), random_state=0).fit(self.train)
-        self.judge = self._svm().fit(self.val, data.val_labels[:HELD_OUT].numpy())
+        judged = len(data.classes) > 1 and len(labels.unique()) == len(data.classes)
+        self.judge = self._svm().fit(self.val, labels.numpy()) if judged else None
 
     def _svm(self):
         from sklearn.svm import SVC
@@ -63,37 +65,43 @@ class Panel:
         return images.flatten(1).double().numpy()
 
     def __call__(self, images: Tensor, labels: Tensor, own: Tensor | None = None) -> dict[str, float]:
-        """Of ``images`` (N, C, H, W) about [−1, 1], here rounded to the data's levels, and the ``labels`` (N,) they
-        should show:
+        """Of ``images`` (N, C, H, W) about [−1, 1], here resized to the data's size and rounded to its levels, and the
+        ``labels`` (N,) they should show:
 
         judge, accuracy of the judge; frechet, in 20 principal components of the training images; precision and recall
         there, k = 3; two_sample, accuracy of the real-or-generated classifier, 0.5 being indistinguishable; nearest,
         median Euclidean distance to the nearest training image; copies, share closer than 0.125 a pixel, root mean
         square.
 
-        ``own`` (N,) are the places of the images among the training images, if they are such: not their neighbours.
+        What there are too few classes or images for is left out. ``own`` (N,) are the places of the images among the
+        training images, if they are such: not their neighbours.
         """
         from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-        generated = self._rows(self.data.round(images))
+        generated = self._rows(self.data.round(resize(images, *self.data.shape[1:])))
         real_at, at = self.components.transform(self.val), self.components.transform(generated)
-        precision, recall = precision_recall(real_at, at)
-        few = np.linspace(0, len(self.val) - 1, min(len(self.val), len(generated))).astype(int)  # as many of each
+        found, least = {}, min(len(self.val), len(generated))
+        if self.judge:
+            found["judge"] = float(self.judge.score(generated, labels.numpy()))
+        if least > 1:
+            found["frechet"] = frechet_distance(real_at, at)
+        if least > NEIGHBOURS:
+            found["precision"], found["recall"] = precision_recall(real_at, at)
+        few = np.linspace(0, len(self.val) - 1, least).astype(int)  # as many of each
         both, is_real = np.concatenate((self.val[few], generated)), np.repeat((1, 0), (len(few), len(generated)))
-        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+        if least >= FOLDS:
+            folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+            found["two_sample"] = float(cross_val_score(self._svm(), both, is_real, cv=folds).mean())
         distances = torch.cdist(torch.from_numpy(generated), torch.from_numpy(self.train))  # (N, train)
         if own is not None:
             distances[torch.arange(len(own)), own] = torch.inf
         nearest = distances.min(dim=1).values
-        return {
-            "judge": float(self.judge.score(generated, labels.numpy())),
-            "frechet": frechet_distance(real_at, at),
-            "precision": precision,
-            "recall": recall,
-            "two_sample": float(cross_val_score(self._svm(), both, is_real, cv=folds).mean()),
-            "nearest": nearest.median().item(),
-            "copies": (nearest < COPY_DISTANCE * self.train.shape[1] ** 0.5).double().mean().item(),
-        }
+        copies = (nearest < COPY_DISTANCE * self.train.shape[1] ** 0.5).double().mean().item()
+        return found | {"nearest": nearest.median().item(), "copies": copies}
+
+    def beside(self, images: Tensor, labels: Tensor) -> dict[str, dict[str, float]]:
+        """The panel of ``images`` (N, C, H, W), as ``generated``, beside ``real`` and ``gaussian``."""
+        return {"generated": self(images, labels), "real": self.real(), "gaussian": self.gaussian()}
 
     def real(self, per_class: int = PER_CLASS, seed: int = 0) -> dict[str, float]:
         """The panel of real training images, so many of each class: the best that can be asked for."""
@@ -110,7 +118,7 @@ class Panel:
         rng, labels, draws = np.random.default_rng(seed), class_labels(len(self.data.classes), per_class), []
         for label in range(len(self.data.classes)):
             rows = self.train[self.data.train_labels.numpy() == label]
-            spread = (rows - rows.mean(0)) / np.sqrt(len(rows) - 1)  # spreadᵀ spread is the covariance
+            spread = (rows - rows.mean(0)) / np.sqrt(max(1, len(rows) - 1))  # spreadᵀ spread is the covariance
             draws.append(rows.mean(0) + rng.standard_normal((per_class, len(rows))) @ spread)
         images = torch.from_numpy(np.concatenate(draws)).view(-1, *self.data.shape)
         return self(images, labels)
@@ -123,6 +131,8 @@ def class_labels(classes: int, per_class: int = PER_CLASS) -> Tensor:
 
 def table(rows: dict[str, dict[str, float]]) -> str:
     """Panels by name, as text to be printed."""
-    names = list(next(iter(rows.values())))
+    names = list(dict.fromkeys(name for panel in rows.values() for name in panel))
     lines = [" " * 24 + "".join(f"{name:>11}" for name in names)]
-    return "\n".join(lines + [f"{row:24}" + "".join(f"{panel[n]:11.3f}" for n in names) for row, panel in rows.items()])
+    for row, panel in rows.items():
+        lines.append(f"{row:24}" + "".join(f"{panel[n]:11.3f}" if n in panel else f"{'–':>11}" for n in names))
+    return "\n".join(lines)

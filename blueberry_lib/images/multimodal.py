@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import trange
 
@@ -28,33 +27,37 @@ def multimodal_40m() -> ModelConfig:
 class Multimodal(nn.Module):
     """Blueberry with a vocabulary of text tokens, then image tokens, then ``<seg_start>`` and ``<seg_end>``.
 
-    An image token has two coordinates, its row and column beyond the end of the text. ``stamp`` is the hash of both
-    tokenizers: it is in every checkpoint, and weights with another one are refused.
+    An image token has two coordinates, its row and column beyond the end of the text. ``codes`` is how many an image
+    token can be, and an image has ``grid_size``² of them.
     """
 
-    def __init__(self, config: ModelConfig, codes: int, grid_size: int, stamp: str) -> None:
+    def __init__(self, config: ModelConfig, codes: int, grid_size: int) -> None:
         super().__init__()
         self.transformer = Blueberry(config)
         self.side, self.image_tokens = grid_size, grid_size**2
         self.first_image = config.vocab_size - codes - 2
         self.seg_start, self.seg_end = config.vocab_size - 2, config.vocab_size - 1
-        self.stamp = stamp
-        if self.first_image < 1 or config.context_length < self.image_tokens + 4:
+        if self.first_image < 1:
             raise BlueberryError(
-                f"A vocabulary of {config.vocab_size} and a context of {config.context_length} cannot hold {codes} "
-                f"image codes and {self.image_tokens} of them in a row, with text: give the model more of both."
+                f"A vocabulary of {config.vocab_size} has no room for text beside {codes} image codes and 2 marks: set "
+                "--model.vocab-size to the sum of all."
             )
 
-    def get_extra_state(self) -> Tensor:
-        return torch.tensor(list(bytes.fromhex(self.stamp)), dtype=torch.uint8)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        found = bytes(state.tolist()).hex()
-        if found != self.stamp:
+    def check_room(self, longest: int) -> None:
+        """Raises BlueberryError unless an image fits into the context after a prompt of ``longest`` tokens."""
+        needed, context = longest + self.image_tokens + 2, self.transformer.config.context_length
+        if needed > context:
             raise BlueberryError(
-                f"The weights were trained on tokens of other tokenizers (hash {found[:12]}…, these have "
-                f"{self.stamp[:12]}…): use the image and text tokenizer of that run, or train anew."
+                f"A caption of {longest} tokens with its image of {self.image_tokens} + 2 needs a context of {needed}; "
+                f"the model's is {context}: shorten the caption, or train with a larger --model.context-length."
             )
+
+    def collate(self, prompts: Sequence[Sequence[int]], images: Tensor, longest: int) -> Tensor:
+        """Whole rows (B, ``longest`` + N + 2): each of ``prompts``, the tokens (B, h, w) of an image, ``<seg_end>``,
+        and on the right, as end and as padding, the token that begins and ends a text."""
+        width, tokens = longest + self.image_tokens + 2, (self.first_image + images.flatten(1)).tolist()
+        rows = [[*prompt, *image, self.seg_end] for prompt, image in zip(prompts, tokens, strict=True)]
+        return torch.tensor([row + [row[0]] * (width - len(row)) for row in rows])
 
     def positions(self, lengths: Tensor, count: int) -> Tensor:
         """Coordinates (B, count, 2) of rows whose prompts have ``lengths`` (B,): text at (p, p), then the image at
@@ -68,31 +71,24 @@ class Multimodal(nn.Module):
         row, column = i.clamp(min=0) // self.side, i.clamp(min=0) % self.side
         return torch.stack([torch.where(inside, p0 + shift, line) for shift in (row, column)], dim=-1)
 
-    def forward(self, prompts: Tensor, lengths: Tensor, images: Tensor, noise: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Mean nats of a text token and of an image token.
+    def forward(self, ids: Tensor, noise: float = 0.0) -> Tensor:
+        """What ``loss`` takes: hidden states (B, T − 1, d) before each token but the first of ``ids`` (B, T), rows of
+        ``collate``, of which the share ``noise`` is read as ``noisy`` makes it."""
+        read = self.noisy(ids, noise) if noise else ids
+        lengths = (ids == self.seg_start).int().argmax(dim=1) + 1
+        return self.transformer.hidden(read[:, :-1], positions=self.positions(lengths, ids.shape[1])[:, :-1])
 
-        ``prompts`` (B, L) are padded on the right to more than their ``lengths`` (B,), ``images`` (B, h, w) codes. Text
-        tokens are all that are not image tokens, the first excepted. ``noise`` is the share of ``noisy``.
-        """
-        N = self.image_tokens
-        codes = self.first_image + images.flatten(1)  # (B, N)
-        begin = prompts[:, 0]  # which ends a text, too
-        ends = torch.stack((torch.full_like(begin, self.seg_end), begin), dim=1)
-        tail = torch.cat((codes, ends), dim=1)  # (B, N + 2)
-        places = lengths.unsqueeze(1) + torch.arange(N + 2, device=prompts.device)
-        rows = F.pad(prompts, (0, N + 2)).scatter(1, places, tail)  # (B, L + N + 2)
-        read = self.noisy(rows, noise) if noise else rows
-        positions = self.positions(lengths, rows.shape[1])
-        hidden = self.transformer.hidden(read[:, :-1], positions=positions[:, :-1])  # (B, L + N + 1, d)
-        at_tail = hidden.gather(1, (places - 1).unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))  # (B, N + 2, d)
+    def loss(self, hidden: Tensor, ids: Tensor, text_weight: float, image_weight: float = 1.0) -> Tensor:
+        """Mean nats of an image token times its weight, plus those of a text token times its: one cross-entropy, in
+        which a token counts by its kind and padding not at all. Text is all that is no image, the first excepted."""
+        targets = ids[:, 1:]
+        image = (targets >= self.first_image) & (targets < self.seg_start)
+        ended = (targets == self.seg_end).cumsum(dim=1).cumsum(dim=1)  # 1 at <seg_end>, 2 at the end of the text
+        text = ~image & (ended <= 2)
+        shares = image_weight * image / image.sum() + text_weight * text / text.sum()  # (B, T − 1)
         weight, cap = self.transformer.head_weight, self.transformer.config.soft_cap
-        image = chunked_cross_entropy(at_tail[:, :N].flatten(0, 1), weight, codes.flatten(), cap)
-        around = torch.cat((hidden[:, : prompts.shape[1] - 1], at_tail[:, N:]), dim=1)  # (B, L + 1, d)
-        targets = torch.cat((prompts[:, 1:], ends), dim=1)
-        real = torch.arange(1, prompts.shape[1], device=prompts.device) < lengths.unsqueeze(1)
-        real = F.pad(real, (0, 2), value=True).float()  # (B, L + 1)
-        nats = F.cross_entropy(self.transformer.logits(around).float().mT, targets, reduction="none")
-        return (nats * real).sum() / real.sum(), image
+        rows = hidden.flatten(0, 1), weight, targets.flatten()
+        return chunked_cross_entropy(*rows, cap, shares.numel() * shares.flatten())
 
     def noisy(self, rows: Tensor, share: float) -> Tensor:
         """``rows`` (B, T) with this share of the tokens replaced by random ones of their kind; what begins and ends a
@@ -126,6 +122,7 @@ class Multimodal(nn.Module):
         device, dtype = model.embedding.weight.device, compute_dtype(model.embedding.weight)
         rows = [list(p) for p in prompts] + ([[p[0], p[-1]] for p in prompts] if guidance != 1 else [])
         longest = max(map(len, rows))
+        self.check_room(longest)
         padding = torch.tensor([longest - len(row) for row in rows], device=device)
         ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=device)
         positions = self.positions(torch.tensor([longest], device=device), longest + N + 2)  # (1, T, 2)
@@ -157,6 +154,6 @@ class Multimodal(nn.Module):
         closed = (ids[:, -2] == self.seg_end) & (ids[:, -1] == end)
         return inside[:, :-2].all(1) & closed
 
-    def codes(self, ids: Tensor) -> Tensor:
-        """Sampled ids (B, N + 2) → codes (B, h, w)."""
+    def tokens(self, ids: Tensor) -> Tensor:
+        """Sampled ids (B, N + 2) → image tokens (B, h, w)."""
         return (ids[:, : self.image_tokens] - self.first_image).view(-1, self.side, self.side)

@@ -9,22 +9,22 @@ from torch import Tensor, nn
 SMOOTHING = 1e-5
 
 
-def nearest(vectors: Tensor, codes: Tensor) -> Tensor:
-    """The index of each vector's nearest code: (..., D), (K, D) → (...)."""
+def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """The index of each vector's nearest in the codebook: (..., D), (K, D) → (...)."""
     flat = vectors.flatten(0, -2)
-    distances = codes.square().sum(-1) - 2 * flat @ codes.T  # (N, K), less ‖vector‖², the same for every code
+    distances = codebook.square().sum(-1) - 2 * flat @ codebook.T  # (N, K), less ‖vector‖², the same for every code
     return distances.argmin(-1).view(vectors.shape[:-1])
 
 
-def straight_through(vectors: Tensor, codes: Tensor) -> Tensor:
-    """``codes`` going forward; going backward their gradient is that of ``vectors`` (Bengio et al., 2013)."""
-    return vectors + (codes - vectors).detach()
+def straight_through(vectors: Tensor, chosen: Tensor) -> Tensor:
+    """``chosen`` going forward; going backward their gradient is that of ``vectors`` (Bengio et al., 2013)."""
+    return vectors + (chosen - vectors).detach()
 
 
 def kmeans(vectors: Tensor, count: int, iterations: int = 10) -> Tensor:
     """Centres (count, D) of ``vectors`` (N, D) by Lloyd's method from random ones; a centre of nothing stays."""
-    start = torch.randperm(len(vectors), device=vectors.device)
-    centres = vectors[start[torch.arange(count, device=vectors.device) % len(vectors)]].clone()
+    order = torch.randperm(len(vectors), device=vectors.device)
+    centres = vectors[order[torch.arange(count, device=vectors.device) % len(vectors)]].clone()
     for _ in range(iterations):
         indices = nearest(vectors, centres)
         sizes = indices.bincount(minlength=count).unsqueeze(1)
@@ -34,7 +34,7 @@ def kmeans(vectors: Tensor, count: int, iterations: int = 10) -> Tensor:
 
 
 class Codebook(nn.Module):
-    """The nearest of K vectors: (..., D) → straight-through codes (..., D), indices (...) and a loss.
+    """The nearest of K vectors: (..., D) → straight-through vectors (..., D) of the codebook, indices (...) and a loss.
 
     "gradient": the codebook loss draws the codes to their vectors, the commitment loss the vectors to their codes.
     "ema": there is no codebook loss, and each code is the moving average of its vectors, sums / counts, both decayed;
@@ -57,15 +57,15 @@ class Codebook(nn.Module):
         super().__init__()
         self.ema, self.commitment, self.decay = ema, commitment, decay
         self.revive_below, self.normalized = revive_below, normalized
-        codes = self.prepared(torch.randn(count, dim))
+        vectors = self.prepared(torch.randn(count, dim))
         if ema:
-            self.register_buffer("vectors", codes)
+            self.register_buffer("vectors", vectors)
             self.register_buffer("counts", torch.ones(count))
-            self.register_buffer("sums", codes.clone())
+            self.register_buffer("sums", vectors.clone())
         else:
-            self.vectors = nn.Parameter(codes)
+            self.vectors = nn.Parameter(vectors)
 
-    def codes(self) -> Tensor:
+    def codebook(self) -> Tensor:
         """(K, D)."""
         return self.prepared(self.vectors)
 
@@ -74,16 +74,16 @@ class Codebook(nn.Module):
 
     def nearest(self, vectors: Tensor) -> Tensor:
         with torch.autocast(vectors.device.type, enabled=False):
-            return nearest(self.prepared(vectors), self.codes())
+            return nearest(self.prepared(vectors), self.codebook())
 
     def lookup(self, indices: Tensor) -> Tensor:
         """(...) → (..., D)."""
-        return F.embedding(indices, self.codes())
+        return F.embedding(indices, self.codebook())
 
     def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.autocast(vectors.device.type, enabled=False):
             vectors = self.prepared(vectors)
-            indices = nearest(vectors, self.codes())
+            indices = nearest(vectors, self.codebook())
             chosen = self.lookup(indices)
             loss = self.commitment * F.mse_loss(vectors, chosen.detach())
             if not self.ema:
@@ -93,7 +93,7 @@ class Codebook(nn.Module):
             return straight_through(vectors, chosen), indices, loss
 
     @torch.no_grad()
-    def start(self, vectors: Tensor) -> None:
+    def kmeans_start(self, vectors: Tensor) -> None:
         """Put the codes at the centres of ``vectors`` (..., D)."""
         self.vectors.copy_(kmeans(self.prepared(vectors).flatten(0, -2), len(self.vectors)))
         if self.ema:
@@ -151,5 +151,4 @@ class FiniteScalar(nn.Module):
         with torch.autocast(vectors.device.type, enabled=False):
             bounded = self.bounded(vectors)
             rounded = bounded.round()
-            codes = straight_through(bounded, rounded) / (self.levels // 2)
-            return codes, self.indices(rounded), bounded.new_zeros(())
+            return straight_through(bounded, rounded) / (self.levels // 2), self.indices(rounded), bounded.new_zeros(())

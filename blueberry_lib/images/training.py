@@ -1,23 +1,30 @@
-"""One run of a picture model, from data to record: what flow, VQ-VAE and multimodal transformer share."""
+"""One run of a picture model, from images to record: data → model → loss → loop → evaluation.
 
-import json
+What is trained is told by a config (FlowRun, VQVAERun, MultimodalRun), which has a ``training`` (ImageTraining), the
+``image_size`` of its model, and six methods:
+
+prepare(images, folder, device, say) → the config with what only files tell, and the data: ``train``, ``train_labels``;
+build(data) → the model; optimizers(model, dtype); loss(model, data, batch) → the mean loss of some rows;
+evaluate(model, data, hardware, folder, batches) → a dict with ``loss``, and pictures in ``folder``;
+finish(model, data, hardware, folder, quiet) → what more the record says.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
 
-from blueberry_lib.config import BlueberryError, OptimizerConfig, ScheduleConfig
-from blueberry_lib.hardware import Hardware
+from blueberry_lib.config import BlueberryError, Count, OptimizerConfig, ScheduleConfig, Seed, Whole, check_ranges
+from blueberry_lib.data.batches import RowBatches
 from blueberry_lib.images.datasets import ImageData, load
 from blueberry_lib.optim.schedules import learning_rate_factor
 from blueberry_lib.training import LoopConfig, fit
-from blueberry_lib.training.checkpoint import Checkpoints, load_model
-from blueberry_lib.training.clock import Clock
-from blueberry_lib.training.folder import load_config, save_config, write_json
+from blueberry_lib.training.average import Averaged
+from blueberry_lib.training.checkpoint import Checkpoints
+from blueberry_lib.training.folder import load_config, read_json, save_config, write_json
 from blueberry_lib.training.log import Log
 from blueberry_lib.training.run import begin, facts
 
@@ -27,18 +34,18 @@ class ImageTraining:
     """How a picture model is trained, whichever it is."""
 
     data: str = "digits"
-    """Images: digits, cifar10 or npz:PATH."""
-    steps: int = 1_000
+    """Images: digits, cifar10, npz:PATH or folder:PATH, with a folder of JPEG and PNG files for each class."""
+    steps: Count = 1_000
     """Optimizer steps."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Images in a step."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the weights, of the order of the data and of the noise."""
-    eval_every: int = 0
+    eval_every: Whole = 0
     """Steps between evaluations, each with its sample grids; 0: only at the end."""
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
     """Steps between checkpoints."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto: CUDA, then MPS, then the CPU."""
@@ -47,12 +54,7 @@ class ImageTraining:
     compile: Literal["auto", "yes", "no"] = "auto"
     """torch.compile; auto: on CUDA only."""
 
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise BlueberryError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        if self.eval_every < 0:
-            raise BlueberryError(f"eval_every is {self.eval_every}; it must not be negative.")
+    __post_init__ = check_ranges
 
 
 def preset(presets: dict[str, Callable[[], Any]], name: str) -> Any:
@@ -62,71 +64,53 @@ def preset(presets: dict[str, Callable[[], Any]], name: str) -> Any:
     return presets[name]()
 
 
-def start(training: ImageTraining) -> tuple[ImageData, Hardware, Clock]:
-    """Start the clock, find the hardware, load the data and seed the generators."""
-    hardware, clock = begin(training.device, training.precision)
-    data = load(training.data)
-    torch.manual_seed(training.seed)
-    return data, hardware, clock
-
-
-def check_data(folder: Path, data: ImageData) -> None:
-    """Raises BlueberryError unless ``data`` is what the run in ``folder`` was trained on."""
-    path = folder / "data.json"
-    if not path.is_file():
-        raise BlueberryError(f"{folder} has no data.json, which says what it was trained on: start the run anew.")
-    trained_on = json.loads(path.read_text(encoding="utf-8"))
-    if trained_on["sha256"] != data.sha256:
-        raise BlueberryError(
-            f"{folder} was trained on {trained_on['name']} with sha256 {trained_on['sha256'][:12]}…, and {data.name} "
-            f"now has {data.sha256[:12]}…: the images have changed. Restore them, or train anew."
-        )
-
-
-def train(
-    config: Any,
-    folder: Path,
-    data: ImageData,
-    model: nn.Module,
-    batches,
-    loss_fn: Callable,
-    optimizers: list[Optimizer],
-    hardware: Hardware,
-    clock: Clock,
-    *,
-    evaluate: Callable[..., dict],
-    after_step: Callable[[], None] | None = None,
-    resume: bool = False,
-    say: Callable[[str], None] = print,
-    quiet: bool = False,
+def run(
+    config: Any, folder: Path, resume: bool = False, say: Callable[[str], None] = print, quiet: bool = False
 ) -> dict:
-    """Train ``model`` as ``config.training``, an ImageTraining, says; returns the record.
+    """Train as ``config`` says, into ``folder``; returns the record.
 
-    ``batches`` counts images. Writes config.json, data.json, log.jsonl, checkpoints/ and record.json into ``folder``;
-    with ``resume`` the run there goes on from its newest checkpoint, if its data is still the same.
+    Writes config.json, data.json, log.jsonl, checkpoints/, record.json and the pictures of the evaluation; with
+    ``resume`` the run there goes on from its newest checkpoint. Raises BlueberryError, before anything is trained, for
+    data that the model cannot learn or that are not those of the run.
     """
-    training: ImageTraining = config.training
-    checkpoints = Checkpoints(folder / "checkpoints")
+    training, checkpoints = config.training, Checkpoints(folder / "checkpoints")
+    if find_spec("matplotlib") is None:
+        raise BlueberryError("Pictures need matplotlib, which is not installed: pip install 'blueberry-lib[images]'.")
+    hardware, clock = begin(training.device, training.precision)
     step = checkpoints.latest_step() if resume else None
-    if resume:
-        check_data(folder, data)
-    else:
+    images = own_images(config, folder) if resume else load(training.data, config.image_size)
+    for name, found in {"channels": images.shape[0], "classes": len(images.classes)}.items():
+        expected = getattr(config.model, name, found)
+        if found != expected:
+            raise BlueberryError(
+                f"{images.name} has {found} {name} and the model {expected}: choose another --preset, or set "
+                f"--model.{name} {found}."
+            )
+    torch.manual_seed(training.seed)
+    config, data = config.prepare(images, folder, hardware.device, say)
+    if not resume:
         save_config(folder, config)
-        write_json(folder / "data.json", {"name": data.name, "sha256": data.sha256})
+        write_json(folder / "data.json", {"name": images.name, "sha256": images.sha256})
+    rows = data.train, data.train_labels
+    torch.manual_seed(training.seed)
+    model = config.build(data).to(hardware.device)
     if training.compile == "yes" or (training.compile == "auto" and hardware.device == "cuda"):
         model.compile(dynamic=False)
-    params = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    log = Log(folder / "log.jsonl", step)
+
+    params, size = sum(p.numel() for p in model.parameters() if p.requires_grad), config.image_size
+    if images.shape[1:] != (size, size):
+        say(f"The images of {images.name}, {images.shape[1]} × {images.shape[2]}, are resized to {size} × {size}.")
     say(
         f"{hardware.name}, {str(hardware.compute_dtype).removeprefix('torch.')}; {params:,} parameters, "
-        f"{len(data.train):,} images, {training.steps} steps of {training.batch_size}; writing to {folder}"
+        f"{len(images.train):,} images, {training.steps} steps of {training.batch_size}; writing to {folder}"
         + (f"; going on after step {step}" if resume else "")
     )
+    log = Log(folder / "log.jsonl", step)
     result = fit(
         model,
-        batches,
-        loss_fn,
-        optimizers,
+        RowBatches(rows, training.batch_size, training.seed),
+        lambda model, batch: config.loss(model, data, batch),
+        config.optimizers(model, hardware.compute_dtype),
         lambda step: learning_rate_factor(training.schedule, step, training.steps),
         LoopConfig(
             total_steps=training.steps,
@@ -136,8 +120,8 @@ def train(
             unit="images",
         ),
         hardware,
-        evaluate=evaluate,
-        after_step=after_step,
+        evaluate=lambda model, batches=None: config.evaluate(model, data, hardware, folder, batches),
+        after_step=model.update if isinstance(model, Averaged) else None,
         checkpoints=checkpoints,
         resume=resume,
         log=log,
@@ -151,26 +135,30 @@ def train(
         "evaluation": result.evaluation,
         "seconds": seconds,
         "images_per_second": result.units / seconds["active"] if seconds["active"] else None,
-        "data_sha256": data.sha256,
+        "data_sha256": images.sha256,
         **facts(config, result, clock, hardware, "images"),
+        **config.finish(model.eval(), data, hardware, folder, quiet),
     }
     write_json(folder / "record.json", record)
     return record
 
 
-def load_trained(
-    cls: type, path: Path, build: Callable[[Any, Path], nn.Module], device: str
-) -> tuple[nn.Module, Any, Path]:
-    """What a run has learnt: (model in eval mode, config, the run's folder).
-
-    ``path`` is the folder of a run, of which the newest checkpoint is taken, or of one of its checkpoints;
-    ``build(config, folder)`` makes the model, its config being a ``cls``. Raises BlueberryError where there is none.
-    """
+def open_run(cls: type, path: Path) -> tuple[Any, Path, Path]:
+    """The config of a run, which is a ``cls``, its folder and its newest checkpoint, or the one that ``path`` names."""
     one = path.parent.name == "checkpoints"
     folder = path.parent.parent if one else path
     config = load_config(cls, folder)
     if one and not path.is_dir():
         raise BlueberryError(f"There is no checkpoint {path}; there are those in {path.parent}.")
-    model = build(config, folder)
-    load_model(path if one else Checkpoints(folder / "checkpoints").latest(), model)
-    return model.to(device).eval(), config, folder
+    return config, folder, path if one else Checkpoints(folder / "checkpoints").latest()
+
+
+def own_images(config: Any, folder: Path) -> ImageData:
+    """The images that the run in ``folder`` was trained on. Raises BlueberryError if they have changed since."""
+    known, images = read_json(folder / "data.json"), load(config.training.data, config.image_size)
+    if known["sha256"] != images.sha256:
+        raise BlueberryError(
+            f"{folder} was trained on {known['name']} with sha256 {known['sha256'][:12]}…, and {images.name} now has "
+            f"{images.sha256[:12]}…: the images have changed. Restore them, or train anew."
+        )
+    return images

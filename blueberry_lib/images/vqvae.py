@@ -3,13 +3,13 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueberry_lib.config import BlueberryError
+from blueberry_lib.config import Amount, BlueberryError, Count, Decay, Range, Share, Whole, check_ranges
 from blueberry_lib.images.quantizers import Codebook, FiniteScalar
 
 
@@ -17,37 +17,38 @@ from blueberry_lib.images.quantizers import Codebook, FiniteScalar
 class VQVAEConfig:
     """The shape of an image tokenizer."""
 
-    image_size: int = 8
+    image_size: Count = 8
     """Side of the images it takes; those of another size are resized to it, bilinearly."""
-    channels: int = 1
+    channels: Count = 1
     """1 for grey, 3 for colour."""
-    halvings: int = 1
+    halvings: Annotated[int, Range(0, 16, "from 0 to 16")] = 1
     """Times the side is halved from image to codes."""
-    width: int = 48
+    width: Count = 48
     """Channels inside."""
-    residual_blocks: int = 2
+    residual_blocks: Whole = 2
     """Residual blocks of the encoder, and of the decoder."""
     quantizer: Literal["ema", "gradient", "fsq"] = "ema"
     """How codes are found: vectors that follow the mean of what they stand for; vectors learnt by gradient; or each
     entry rounded to a few levels (FSQ)."""
-    codes: int = 64
+    codes: Count = 64
     """Entries of the codebook."""
-    code_dim: int = 8
+    code_dim: Count = 8
     """Width of a code."""
-    levels: tuple[int, ...] = ()
+    levels: tuple[Annotated[int, Range(2, 2**16, "from 2 to 65,536")], ...] = ()
     """fsq only: levels of each of the code's entries; their product is the number of codes."""
     normalized: bool = False
     """Whether vectors and codes have length 1, so that the angle alone decides (Yu et al., 2022)."""
-    decay: float = 0.97
+    decay: Decay = 0.97
     """ema only: share of the old mean that remains after a step."""
-    commitment: float = 0.25
+    commitment: Amount = 0.25
     """Weight of the pull of the encoder towards its codes."""
     kmeans_start: bool = True
     """Whether the codebook starts at the centres of the untrained encoder's vectors."""
-    revive_below: float = 0.03
+    revive_below: Share = 0.03
     """ema only: a code used less than this share of the mean use is moved onto a vector of the batch; 0: never."""
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if self.image_size % 2**self.halvings:
             raise BlueberryError(
                 f"image_size {self.image_size} cannot be halved {self.halvings} times; choose a multiple of "
@@ -65,11 +66,6 @@ class VQVAEConfig:
         return self.image_size // 2**self.halvings
 
 
-def digits() -> VQVAEConfig:
-    """8 × 8 → 4 × 4 of 64 codes."""
-    return VQVAEConfig()
-
-
 def cifar_8x8() -> VQVAEConfig:
     """32 × 32 × 3 → 8 × 8 of 1,024 codes."""
     return VQVAEConfig(image_size=32, channels=3, halvings=2, width=128, codes=1_024, code_dim=16, decay=0.99)
@@ -77,13 +73,13 @@ def cifar_8x8() -> VQVAEConfig:
 
 def cifar_16x16() -> VQVAEConfig:
     """32 × 32 × 3 → 16 × 16 of 1,024 codes."""
-    return VQVAEConfig(image_size=32, channels=3, halvings=1, width=128, codes=1_024, code_dim=16, decay=0.99)
+    return replace(cifar_8x8(), halvings=1)
 
 
 def original() -> VQVAEConfig:
     """128 × 128 × 3 → 32 × 32 of 1,024 codes, as the original. Of CIFAR's images, enlarged from 32 × 32, that is one
     token a pixel."""
-    return VQVAEConfig(image_size=128, channels=3, halvings=2, width=128, codes=1_024, code_dim=16, decay=0.99)
+    return replace(cifar_8x8(), image_size=128)
 
 
 class Residual(nn.Module):
@@ -150,13 +146,6 @@ class VQVAE(nn.Module):
     def decode(self, tokens: Tensor) -> Tensor:
         """(B, h, w) → (B, C, H, W)."""
         return self.decoder(self.quantizer.lookup(tokens).movedim(-1, 1))
-
-    def resized(self, images: Tensor) -> Tensor:
-        """Images of any size, as large as the model takes them."""
-        size = self.config.image_size
-        if images.shape[-1] == size:
-            return images
-        return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
     def sha256(self) -> str:
         """One hash over settings and weights: tokens made by another hash mean something else."""

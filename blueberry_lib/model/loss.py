@@ -26,7 +26,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, soft_cap: float) -> Tensor:
+    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, soft_cap: float, shares: Tensor | None) -> Tensor:
         dtype = compute_dtype(hidden)
         rows = rows_at_once(len(weight), hidden.device)
         head = weight.to(dtype)
@@ -41,13 +41,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             if soft_cap:
                 logits = soft_cap * torch.tanh(logits / soft_cap)
             log_probabilities = F.log_softmax(logits, dim=-1)
-            total -= log_probabilities.gather(1, y).sum()
+            share = 1.0 if shares is None else shares[start : start + rows, None]
+            total -= (share * log_probabilities.gather(1, y)).sum()
             if differentiate:
                 grad = log_probabilities.exp_()
                 grad.scatter_add_(1, y, grad.new_full(y.shape, -1.0))
                 if soft_cap:
                     grad *= 1 - (logits / soft_cap).square()
-                grad = grad.to(dtype)
+                grad = grad.to(dtype) if shares is None else (share * grad).to(dtype)
                 grad_hidden[start : start + rows] = grad @ head
                 grad_weight += grad.T @ x
         ctx.save_for_backward(grad_hidden, grad_weight)
@@ -58,14 +59,17 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx, grad_output: Tensor):
         scale = grad_output / ctx.count
         grads = (g.mul_(scale).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
-        return *grads, None, None
+        return *grads, None, None, None
 
 
-def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, soft_cap: float = 0.0) -> Tensor:
+def chunked_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, soft_cap: float = 0.0, shares: Tensor | None = None
+) -> Tensor:
     """Mean cross-entropy in nats of ``hidden @ weight.T`` against ``targets``.
 
     ``hidden`` (N, d), ``weight`` (V, d), ``targets`` (N,) integers. With ``soft_cap`` c the logits are
-    c·tanh(logits / c). Equals ``F.cross_entropy`` on the full logits, which take N × V entries; here only
-    ``rows_at_once`` rows exist at a time. The backward pass can run once.
+    c·tanh(logits / c); with ``shares`` (N,) each row's nats are multiplied by its own before the mean. Equals
+    ``F.cross_entropy`` on the full logits, which take N × V entries; here only ``rows_at_once`` rows exist at a time.
+    The backward pass can run once.
     """
-    return _ChunkedCrossEntropy.apply(hidden, weight, targets, soft_cap)
+    return _ChunkedCrossEntropy.apply(hidden, weight, targets, soft_cap, shares)

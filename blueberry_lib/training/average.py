@@ -25,9 +25,9 @@ class Averaged(nn.Module):
 
     @torch.no_grad()
     def update(self) -> None:
-        i = int(self.updates)
-        decay = min(self.decay, (1 + i) / (10 + i))
-        torch._foreach_lerp_([*self.average.parameters()], [*self.model.parameters()], 1 - decay)
+        share = 1 - ((1 + self.updates) / (10 + self.updates)).clamp(max=self.decay)  # on the device: nothing waits
+        for average, parameter in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            average.lerp_(parameter, share)
         for average, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
             average.copy_(buffer)
         self.updates += 1

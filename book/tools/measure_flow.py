@@ -22,8 +22,9 @@ from picture_records import head, rounded
 from blueberry_lib.hardware import autocast, detect
 from blueberry_lib.images import diffusion_transformer, flow_training
 from blueberry_lib.images.flow_matching import SOLVERS, sample
-from blueberry_lib.images.flow_training import FlowConfig, cifar_small, load_flow, run
+from blueberry_lib.images.flow_training import FlowRun, cifar_small, load_flow
 from blueberry_lib.images.metrics import Panel, class_labels, table
+from blueberry_lib.images.training import run
 from blueberry_lib.training.folder import write_json
 
 RUNS = Path("runs/measure-flow")
@@ -44,9 +45,9 @@ TRIED = {
 }
 
 
-def changed(name: str) -> FlowConfig:
+def changed(name: str) -> FlowRun:
     """The config of a run that is not the default; two of them change the code too."""
-    config = FlowConfig()
+    config = FlowRun()
     training = config.training
     if name == "time-unscaled":
         diffusion_transformer.TIME_SCALE = 1.0
@@ -59,7 +60,7 @@ def changed(name: str) -> FlowConfig:
     return {
         "logit-normal-times": replace(config, times="logit_normal"),
         "more-steps": replace(config, training=replace(training, steps=3_600)),
-        "wider": replace(config, model=replace(config.model, width=96, heads=6)),
+        "wider": replace(config, model=replace(config.model, d_model=96, n_heads=6)),
         "patches-of-one-pixel": replace(
             config, model=replace(config.model, patch_size=1), training=replace(training, steps=500)
         ),
@@ -68,7 +69,7 @@ def changed(name: str) -> FlowConfig:
 
 def train(name: str, file: str | None) -> None:
     if name in SEEDS:
-        config = FlowConfig()
+        config = FlowRun()
         config = replace(config, training=replace(config.training, seed=SEEDS.index(name)))
     elif name == "cifar10":
         config = cifar_small()

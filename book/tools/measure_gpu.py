@@ -13,7 +13,7 @@ CPU that the whole of it runs: its figures mean nothing.
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,8 +197,10 @@ def twenty_million(session: Session) -> None:
             session.note("20M", summarize(records) + "\n(two passes over the 10.7 M tokens at hand)")
 
 
-def pictures(session: Session, stage: str, run: Callable[..., dict], config, steps: int | None = None) -> None:
+def pictures(session: Session, stage: str, config, steps: int | None = None) -> None:
     """One run of a picture model, in its own folder; what it measured."""
+    from blueberry_lib.images.training import run
+
     folder = session.out / stage
     if time.monotonic() < session.end and not (folder / "record.json").exists():
         training = replace(config.training, data=session.images, steps=steps or config.training.steps, eval_every=0)
@@ -212,27 +214,27 @@ def pictures(session: Session, stage: str, run: Callable[..., dict], config, ste
 
 
 def flow(session: Session) -> None:
-    from blueberry_lib.images.flow_training import PRESETS, run
+    from blueberry_lib.images.flow_training import PRESETS
 
-    pictures(session, "flow", run, PRESETS["cifar-small" if session.small else "dit-30m"]())
+    pictures(session, "flow", PRESETS["cifar-small" if session.small else "dit-30m"]())
 
 
 def vqvae(session: Session) -> None:
-    from blueberry_lib.images.vqvae_training import PRESETS, run
+    from blueberry_lib.images.vqvae_training import PRESETS
 
-    pictures(session, "vqvae", run, PRESETS["cifar-small" if session.small else "original"](), ORIGINAL_STEPS)
+    pictures(session, "vqvae", PRESETS["cifar-small" if session.small else "original"](), ORIGINAL_STEPS)
 
 
 def multimodal(session: Session) -> None:
-    from blueberry_lib.images.multimodal_training import PRESETS, load_run, measure, run
+    from blueberry_lib.images.multimodal_training import PRESETS, load_multimodal, measure
 
     config = PRESETS["cifar-small" if session.small else "40m"]()
     config = replace(config, vqvae=str(session.out / "vqvae"), tokenizer=session.tokenizer, copies=1)
     if (session.out / "vqvae" / "record.json").exists():
-        pictures(session, "multimodal", run, config, ORIGINAL_STEPS)
+        pictures(session, "multimodal", config, ORIGINAL_STEPS)
     if (session.out / "multimodal" / "record.json").exists():
-        trained = load_run(session.out / "multimodal", detect().device)
-        session.note("multimodal, measured", measure(trained, 20 if session.small else 1_000))
+        model, config, data, _ = load_multimodal(session.out / "multimodal", detect().device)
+        session.note("multimodal, measured", measure(model, config, data, 20 if session.small else 1_000))
 
 
 STAGE = {

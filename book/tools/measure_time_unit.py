@@ -17,7 +17,7 @@ from blueberry_lib.data.batches import RowBatches
 from blueberry_lib.images import diffusion_transformer
 from blueberry_lib.images.datasets import load
 from blueberry_lib.images.flow_matching import drop_labels, fixed_noise_loss, flow_loss
-from blueberry_lib.images.flow_training import FlowConfig
+from blueberry_lib.images.flow_training import FlowRun
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.optim.schedules import learning_rate_factor
 from blueberry_lib.training import LoopConfig, fit
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    (hardware, _), data, config = begin("cpu", "auto"), load("digits"), FlowConfig()
+    (hardware, _), data, config = begin("cpu", "auto"), load("digits"), FlowRun()
     x1, null = data.scale(data.val), config.model.null_label
     runs = []
 

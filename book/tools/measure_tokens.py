@@ -20,12 +20,13 @@ import torch
 from picture_records import head, rounded
 
 from blueberry_lib.images import multimodal_training, vqvae_training
-from blueberry_lib.images.captions import HELD_OUT, LEADS, PREDICATES, TEMPLATES
+from blueberry_lib.images import training as image_training
+from blueberry_lib.images.captions import HELD_OUT, LEADS, PREDICATES, TEMPLATES, Prompts
 from blueberry_lib.images.datasets import load
 from blueberry_lib.images.grid import grid, write_png
 from blueberry_lib.images.metrics import Panel, class_labels, table
-from blueberry_lib.images.multimodal_training import MultimodalRun
-from blueberry_lib.images.vqvae_training import VQVAERun
+from blueberry_lib.images.multimodal_training import MultimodalRun, load_multimodal
+from blueberry_lib.images.vqvae_training import VQVAERun, load_vqvae
 from blueberry_lib.training.folder import write_json
 
 RUNS = Path("runs/measure-tokens")
@@ -90,7 +91,7 @@ def go(kind: str, name: str, file: str | None) -> None:
     folder = RUNS / kind / name
     resume = any(folder.glob("checkpoints/step-*"))
     folder.mkdir(parents=True, exist_ok=True)
-    record = module.run(replace(config, training=replace(config.training, device="cpu")), folder, resume=resume)
+    record = image_training.run(replace(config, training=replace(config.training, device="cpu")), folder, resume=resume)
     write_json(folder / "record.json", {**record, "threads": torch.get_num_threads()})
     print(name, record["evaluation"], record["seconds"])
 
@@ -123,7 +124,7 @@ def digits_vqvae() -> None:
     data = load("digits")
     panel, runs = Panel(data), {}
     for name in done("vqvae", (*SEEDS, *VQVAE_TRIED)):
-        model, _, _ = vqvae_training.load_run(RUNS / "vqvae" / name)
+        model, _, _ = load_vqvae(RUNS / "vqvae" / name)
         with torch.no_grad():
             reconstructions = model(data.scale(data.train))[0]
         judged = panel(reconstructions, data.train_labels)["judge"]
@@ -151,13 +152,13 @@ def digits_vqvae() -> None:
         print(name, rounded(run["evaluation"]), rounded(run["judge_of_reconstructed_training_images"]))
 
 
-def sampling_time(trained, prompts: list) -> dict:
+def sampling_time(model, prompts: list) -> dict:
     """Seconds to draw one image for each prompt with the cache and without, in turns."""
     seconds = {True: [], False: []}
     for _ in range(5):
         for cached in seconds:
             start = time.perf_counter()
-            trained.model.sample(prompts, seed=0, cached=cached)
+            model.sample(prompts, seed=0, cached=cached)
             seconds[cached].append(time.perf_counter() - start)
     cached, computed = (statistics.median(seconds[key]) for key in (True, False))
     return {"images": len(prompts), "cached": cached, "computed_anew": computed, "ratio": computed / cached}
@@ -168,11 +169,12 @@ def digits_multimodal() -> None:
     labels, panel = class_labels(10), Panel(data)
     found, runs = {}, {}
     for name in done("multimodal", (*SEEDS, *multimodal_tried())):
-        trained = multimodal_training.load_run(RUNS / "multimodal" / name)
-        found[name] = multimodal_training.measure(trained)
+        model, config, captioned, _ = load_multimodal(RUNS / "multimodal" / name)
+        found[name] = multimodal_training.measure(model, config, captioned)
         rows = {}
         for kind, templates in CAPTIONS.items():
-            rows[kind] = panel(trained.draw(trained.class_prompts(labels, data.classes, templates), seed=0), labels)
+            captions = Prompts(captioned.tokenizer, data.classes, templates, model.seg_start)
+            rows[kind] = panel(captioned.draw(model, captions.fixed(labels), seed=0), labels)
         runs[name] = summary("multimodal", name) | {
             "panel": found[name]["panel"]["generated"],
             "captions": rows,
@@ -189,10 +191,10 @@ def digits_multimodal() -> None:
         }
         for n in SEEDS
     ]
-    trained = multimodal_training.load_run(RUNS / "multimodal" / SEEDS[0])
-    prompts = trained.class_prompts(labels, data.classes, HELD_OUT)
+    model, _, captioned, _ = load_multimodal(RUNS / "multimodal" / SEEDS[0])
+    prompts = captioned.held_out.fixed(labels)
     first = [i for i in range(len(labels)) if i % 60 < 10]
-    images = data.round(trained.draw([prompts[i] for i in first], seed=0))
+    images = data.round(captioned.draw(model, [prompts[i] for i in first], seed=0))
     write_png(RUNS / "multimodal_digits.png", grid(images, 10, 5))
     record = {
         **head("A transformer over captions and image tokens of digits", record_of("multimodal", SEEDS[0])),
@@ -203,9 +205,11 @@ def digits_multimodal() -> None:
         "seeds": {name: runs[name] for name in SEEDS},
         "real": found[SEEDS[0]]["panel"]["real"],
         "gaussian": found[SEEDS[0]]["panel"]["gaussian"],
-        "sampling": [sampling_time(trained, prompts[:count]) for count in (1, 64, 600)],
-        "guidance": {str(w): panel(trained.draw(prompts, seed=0, guidance=w), labels) for w in GUIDANCE},
-        "temperature": {str(t): panel(trained.draw(prompts, seed=0, temperature=t), labels) for t in TEMPERATURES},
+        "sampling": [sampling_time(model, prompts[:count]) for count in (1, 64, 600)],
+        "guidance": {str(w): panel(captioned.draw(model, prompts, seed=0, guidance=w), labels) for w in GUIDANCE},
+        "temperature": {
+            str(t): panel(captioned.draw(model, prompts, seed=0, temperature=t), labels) for t in TEMPERATURES
+        },
         "threads": torch.get_num_threads(),
         "tried": {n: {"what": multimodal_tried()[n][0], **runs[n]} for n in runs if n not in SEEDS},
     }
@@ -224,12 +228,11 @@ def cifar10() -> None:
         for name in done(kind, ["cifar10"]):
             record = {**head(what, record_of(kind, name)), **summary(kind, name)}
             if kind == "multimodal":
-                trained = multimodal_training.load_run(RUNS / kind / name)
-                record["measured"] = multimodal_training.measure(trained)
-                labels = class_labels(10, 10)
-                prompts = trained.class_prompts(labels, load(trained.config.training.data).classes, HELD_OUT)
-                record["sampling"] = [sampling_time(trained, prompts[:count]) for count in (1, 64)]
-                write_png(RUNS / "multimodal_cifar10.png", grid(trained.draw(prompts, seed=0), 10))
+                model, config, captioned, _ = load_multimodal(RUNS / kind / name)
+                record["measured"] = multimodal_training.measure(model, config, captioned)
+                prompts = captioned.held_out.fixed(class_labels(10, 10))
+                record["sampling"] = [sampling_time(model, prompts[:count]) for count in (1, 64)]
+                write_png(RUNS / "multimodal_cifar10.png", grid(captioned.draw(model, prompts, seed=0), 10))
             write_json(RECORDS / f"{kind}_cifar10.json", rounded(record))
             print(kind, rounded(record["evaluation"]), [e["val_loss"] for e in record["curve"] if "val_loss" in e])
 

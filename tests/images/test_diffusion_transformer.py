@@ -18,11 +18,13 @@ from blueberry_lib.images.diffusion_transformer import (
     modulate,
     patchify,
     sine_positions,
+    sinusoidal_embedding,
     unpatchify,
-    waves,
 )
 
-SMALL = DiTConfig(image_size=8, channels=3, patch_size=2, classes=5, width=16, layers=2, heads=2, time_frequencies=12)
+SMALL = DiTConfig(
+    image_size=8, channels=3, patch_size=2, classes=5, d_model=16, n_layers=2, n_heads=2, time_frequencies=12
+)
 
 
 def inputs(count=6):
@@ -44,7 +46,13 @@ def test_parameters_are_as_many_as_the_formula_says(config, expected):
 
 def test_the_originals_768_wide_model_is_not_50_million_but_130_a_third_of_it_modulation():
     config = dit_130m()
-    assert (config.width, config.layers, config.heads, config.patch_size, config.shape) == (768, 12, 12, 2, (3, 32, 32))
+    assert (config.d_model, config.n_layers, config.n_heads, config.patch_size, config.shape) == (
+        768,
+        12,
+        12,
+        2,
+        (3, 32, 32),
+    )
     assert round(config.n_params / 1e6, 1) == 129.5 and round(config.modulation_params / 1e6, 1) == 43.7
 
 
@@ -80,14 +88,17 @@ def test_times_reach_their_embedding_times_a_thousand():
     model.time.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     x, t, labels = inputs()
     model(x, t, labels)
-    torch.testing.assert_close(seen[0], waves(1_000 * t, 12))
+    torch.testing.assert_close(seen[0], sinusoidal_embedding(1_000 * t, 12))
     grid = torch.linspace(0, 1, 200)
-    scaled, plain = (torch.linalg.svdvals(waves(s * grid, 128) - waves(s * grid, 128).mean(0)) for s in (1_000, 1))
+    scaled, plain = (
+        torch.linalg.svdvals(table - table.mean(0))
+        for table in (sinusoidal_embedding(s * grid, 128) for s in (1_000, 1))
+    )
     assert (scaled / scaled[0] > 0.05).sum() > 30 and (plain / plain[0] > 0.05).sum() < 5
 
 
 def test_a_block_that_shifts_and_scales_nothing_is_torchs_transformer_layer():
-    block = Block(replace(SMALL, width=32, heads=4))
+    block = Block(replace(SMALL, d_model=32, n_heads=4))
     layer = nn.TransformerEncoderLayer(
         32, 4, 128, dropout=0.0, activation=lambda x: nn.functional.gelu(x, approximate="tanh"), norm_first=True,
         batch_first=True, layer_norm_eps=1e-6,
@@ -139,7 +150,7 @@ def test_products_in_bfloat16_still_give_a_float32_velocity(randomized):
 
 def test_one_batch_can_be_learnt_by_heart():
     torch.manual_seed(0)
-    model = DiT2D(replace(SMALL, width=32))
+    model = DiT2D(replace(SMALL, d_model=32))
     x, t, labels = inputs()
     target = torch.randn_like(x)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
@@ -155,8 +166,8 @@ def test_one_batch_can_be_learnt_by_heart():
     ("changes", "words"),
     [
         ({"patch_size": 3}, "multiple of patch_size"),
-        ({"heads": 3}, "multiple of heads"),
-        ({"layers": 0}, "layers is 0"),
+        ({"n_heads": 3}, "multiple of n_heads"),
+        ({"n_layers": 0}, "n_layers is 0"),
     ],
 )
 def test_impossible_shapes_are_refused(changes, words):

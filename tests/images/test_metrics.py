@@ -1,13 +1,17 @@
 """The panel against closed forms, and against what is known of digits: each measure catches what it should."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from blueberry_lib.images.datasets import load
+from blueberry_lib.images.datasets import load, resize
 
 pytest.importorskip("sklearn")
 from blueberry_lib.images.metrics import Panel, class_labels, frechet_distance, precision_recall, table
+
+ALL = {"judge", "frechet", "precision", "recall", "two_sample", "nearest", "copies"}
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +91,43 @@ def test_samples_are_rounded_before_they_are_measured(panel):
     data = panel.data
     images, labels = data.scale(data.train[:300]), data.train_labels[:300]
     assert panel(images + 0.06 * torch.rand(images.shape), labels) == panel(images, labels)
+
+
+@pytest.mark.parametrize(
+    ("classes", "held_out", "missing"),
+    [
+        (10, 597, set()),
+        (10, 12, {"judge"}),  # not all classes are among the twelve
+        (1, 40, {"judge"}),
+        (2, 4, {"two_sample"}),
+        (2, 3, {"two_sample", "precision", "recall"}),
+        (1, 1, {"judge", "two_sample", "precision", "recall", "frechet"}),
+    ],
+)
+def test_what_there_are_too_few_classes_or_images_for_is_left_out(classes, held_out, missing):
+    data = load("digits")
+    chosen, kept = data.val_labels < classes, data.train_labels < classes
+    some = {"val": data.val[chosen][:held_out], "val_labels": data.val_labels[chosen][:held_out]}
+    seen = {"train": data.train[kept], "train_labels": data.train_labels[kept], "classes": data.classes[:classes]}
+    data = replace(data, **some, **seen)
+    found = Panel(data).beside(data.scale(data.train[:30]), data.train_labels[:30])
+    assert {name: set(row) for name, row in found.items()} == dict.fromkeys(found, ALL - missing)
+    assert all(np.isfinite(value) for row in found.values() for value in row.values())
+    assert all(len(line) == len(table(found).splitlines()[0]) for line in table(found).splitlines())
+
+
+def test_held_out_images_sorted_by_class_are_all_of_them_judged(monkeypatch):
+    data = load("digits")
+    order = data.val_labels.argsort()
+    monkeypatch.setattr("blueberry_lib.images.metrics.HELD_OUT", 200)
+    panel = Panel(replace(data, val=data.val[order], val_labels=data.val_labels[order]))
+    assert panel.real()["judge"] > 0.9
+
+
+def test_samples_of_another_size_are_measured_at_the_datas(panel):
+    data = panel.data
+    larger = resize(data.scale(data.train[:100]), 16, 16)
+    assert panel(larger, data.train_labels[:100])["judge"] > 0.9
 
 
 def test_a_table_has_a_line_for_each(panel):

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,19 +13,19 @@ from blueberry_lib.config import BlueberryError
 from blueberry_lib.images import flow_training
 from blueberry_lib.images.datasets import load
 from blueberry_lib.images.diffusion_transformer import DiT2D, DiTConfig
-from blueberry_lib.images.flow_training import PRESETS, FlowConfig, load_flow, run
-from blueberry_lib.images.training import ImageTraining, check_data, preset
+from blueberry_lib.images.flow_training import PRESETS, FlowRun, load_flow
+from blueberry_lib.images.training import ImageTraining, own_images, preset, run
 from blueberry_lib.training import Interrupted, fit
 from blueberry_lib.training.checkpoint import Checkpoints
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
-TINY = DiTConfig(width=16, layers=2, heads=2, time_frequencies=8)
+TINY = DiTConfig(d_model=16, n_layers=2, n_heads=2, time_frequencies=8)
 
 
 def tiny_config(**changes):
-    training = replace(FlowConfig().training, steps=12, batch_size=16, eval_every=6, checkpoint_every=4, device="cpu")
-    return FlowConfig(TINY, replace(training, **changes))
+    training = replace(FlowRun().training, steps=12, batch_size=16, eval_every=6, checkpoint_every=4, device="cpu")
+    return FlowRun(TINY, replace(training, **changes))
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,7 @@ def test_the_record_says_what_was_trained_on_what_and_how_well(finished):
     assert record["steps"] == 12 and record["images"] == 12 * 16 and record["params"] == TINY.n_params
     assert record["images_per_second"] == pytest.approx(record["images"] / record["seconds"]["active"])
     assert set(record["seconds"]) == {"setup", "active", "eval", "save"} and record["seconds"]["setup"] > 0
-    assert record["data_sha256"] == load("digits").sha256 and record["config"]["model"]["width"] == 16
+    assert record["data_sha256"] == load("digits").sha256 and record["config"]["model"]["d_model"] == 16
     assert {"hardware", "versions", "source_sha256", "date", "dollars"} <= record.keys()
     looks = [e for e in record["curve"] if "val_loss" in e]
     assert [e["images"] for e in looks] == [6 * 16, 12 * 16]
@@ -107,17 +109,16 @@ def test_other_data_is_refused_on_resuming_and_sampling(finished, tmp_path, monk
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder)
     data = load("digits")
-    check_data(folder, data)
+    assert own_images(tiny_config(), folder).sha256 == data.sha256
     changed = replace(data, train=data.train.flip(0))
-    monkeypatch.setattr(flow_training, "load", lambda spec: changed)
-    monkeypatch.setattr("blueberry_lib.images.training.load", lambda spec: changed)
+    monkeypatch.setattr("blueberry_lib.images.training.load", lambda spec, size: changed)
     with pytest.raises(BlueberryError, match="images have changed"):
         load_flow(folder)
     with pytest.raises(BlueberryError, match="images have changed"):
         run(tiny_config(), folder, resume=True, say=lambda text: None, quiet=True)
     (folder / "data.json").unlink()
-    with pytest.raises(BlueberryError, match=r"no data\.json"):
-        check_data(folder, data)
+    with pytest.raises(BlueberryError, match=r"data\.json is missing"):
+        own_images(tiny_config(), folder)
 
 
 def test_a_missing_checkpoint_is_an_error(finished, tmp_path):
@@ -165,9 +166,51 @@ def test_in_training_labels_are_dropped_at_their_rate_and_in_evaluation_none(tmp
 
 
 def test_data_of_another_shape_is_refused(tmp_path):
-    config = replace(tiny_config(), model=replace(TINY, channels=3))
-    with pytest.raises(BlueberryError, match=r"\(1, 8, 8, 10\) and the model expects \(3, 8, 8, 10\)"):
-        run(config, tmp_path, say=lambda text: None, quiet=True)
+    for name, value in (("channels", 3), ("classes", 7)):
+        config = replace(tiny_config(), model=replace(TINY, **{name: value}))
+        with pytest.raises(BlueberryError, match=rf"{name} and the model {value}: .* set --model.{name} 10?\."):
+            run(config, tmp_path, say=lambda text: None, quiet=True)
+    assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+@pytest.fixture
+def oblong(tmp_path):
+    """A file of two classes of 12 × 8 pixels, three images held out."""
+    rng = np.random.default_rng(0)
+    made = {f"x_{split}": rng.integers(0, 256, (n, 12, 8), np.uint8) for split, n in (("train", 20), ("test", 3))}
+    np.savez(tmp_path / "oblong.npz", **made, y_train=np.arange(20) % 2, y_test=np.array([0, 1, 1]))
+    return f"npz:{tmp_path / 'oblong.npz'}"
+
+
+def test_oblong_images_and_few_held_out_ones_are_learnt_and_measured_as_far_as_can_be(oblong, tmp_path):
+    said = []
+    config = replace(tiny_config(data=oblong, steps=2, eval_every=0), model=replace(TINY, classes=2))
+    record = run(config, tmp_path, say=said.append, quiet=True)
+    assert "12 × 8, are resized to 8 × 8" in said[0]
+    measured = {"judge", "frechet", "nearest", "copies"}
+    assert {name: set(panel) for name, panel in record["panel"].items()} == dict.fromkeys(record["panel"], measured)
+
+
+def test_without_scikit_learn_a_file_is_learnt_and_the_panel_left_out(oblong, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    config = replace(tiny_config(data=oblong, steps=2, eval_every=0), model=replace(TINY, classes=2))
+    assert "panel" not in run(config, tmp_path, say=lambda text: None, quiet=True)
+
+
+def test_without_matplotlib_the_first_step_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(BlueberryError, match="Pictures need matplotlib"):
+        run(tiny_config(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("label_dropout", 1.0), ("label_dropout", float("nan")), ("ema_decay", -0.1), ("ema_decay", 1)]
+)
+def test_every_number_of_a_flow_run_has_its_range(name, value):
+    with pytest.raises(BlueberryError, match=f"{name} is {value}"):
+        FlowRun(**{name: value})
 
 
 @pytest.mark.parametrize("name", flow_training.PRESETS)
@@ -183,7 +226,7 @@ def test_impossible_settings_are_refused():
     with pytest.raises(BlueberryError, match="eval_every"):
         ImageTraining(eval_every=-1)
     with pytest.raises(BlueberryError, match="label_dropout"):
-        FlowConfig(label_dropout=1.0)
+        FlowRun(label_dropout=1.0)
     with pytest.raises(BlueberryError, match="no preset"):
         preset(PRESETS, "dit-1b")
 
@@ -214,7 +257,7 @@ def test_the_command_line_trains_a_preset_with_changes(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     parsed = cli.parse(["flow", "train", "--preset", "dit-30m", "--training.steps", "7"]).command
     assert parsed.config == replace(PRESETS["dit-30m"](), training=replace(PRESETS["dit-30m"]().training, steps=7))
-    sizes = ["--model.width", "16", "--model.layers", "1", "--model.heads", "2", "--training.device", "cpu"]
+    sizes = ["--model.d-model", "16", "--model.n-layers", "1", "--model.n-heads", "2", "--training.device", "cpu"]
     steps = ["--training.steps", "4", "--training.batch-size", "8", "--training.checkpoint-every", "2"]
     assert cli.main(["flow", "train", *sizes, *steps]) == 0
     assert "two_sample" in capsys.readouterr().out and (tmp_path / "runs/flow-digits/class_grid.png").exists()

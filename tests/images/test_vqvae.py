@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.images import vqvae, vqvae_training
+from blueberry_lib.images import vqvae
 from blueberry_lib.images.quantizers import SMOOTHING, Codebook, FiniteScalar, kmeans, nearest
+from blueberry_lib.images.training import run
 from blueberry_lib.images.vqvae import VQVAE, Residual, VQVAEConfig
-from blueberry_lib.images.vqvae_training import VQVAERun, usage
+from blueberry_lib.images.vqvae_training import VQVAERun, load_vqvae, usage
 
 SMALL = VQVAEConfig(width=16, residual_blocks=1, code_dim=4, codes=16)
-PRESETS = (vqvae.digits, vqvae.cifar_8x8, vqvae.cifar_16x16, vqvae.original)
+PRESETS = (VQVAEConfig, vqvae.cifar_8x8, vqvae.cifar_16x16, vqvae.original)
 
 
 def test_the_nearest_code_is_the_nearest():
@@ -118,7 +119,7 @@ def test_with_normalized_codes_length_does_not_matter():
     codes, indices, _ = book(vectors)
     assert torch.equal(book(7 * vectors)[1], indices)
     torch.testing.assert_close(codes.norm(dim=-1), torch.ones(50))
-    assert torch.equal(indices, (vectors @ book.codes().T).argmax(-1))
+    assert torch.equal(indices, (vectors @ book.codebook().T).argmax(-1))
     book.train()(vectors)
     torch.testing.assert_close(book.vectors.norm(dim=-1), torch.ones(16))
 
@@ -190,7 +191,7 @@ def test_the_codes_are_chosen_in_float32_whatever_the_rest_is_computed_in():
     model = VQVAE(SMALL)
     with torch.autocast("cpu", torch.bfloat16):
         vectors = model.encoder(torch.randn(2, 1, 8, 8)).movedim(1, -1)
-        expected = nearest(vectors.double(), model.quantizer.codes().double())
+        expected = nearest(vectors.double(), model.quantizer.codebook().double())
         codes, indices, loss = model.quantizer(vectors)
     assert vectors.dtype == torch.bfloat16 and codes.dtype == loss.dtype == torch.float32
     assert torch.equal(indices, expected)
@@ -199,7 +200,7 @@ def test_the_codes_are_chosen_in_float32_whatever_the_rest_is_computed_in():
 def test_the_presets_have_the_grids_they_promise():
     sizes = {preset.__name__: (c := preset(), c.image_size, c.grid_size, c.codes)[1:] for preset in PRESETS}
     assert sizes == {
-        "digits": (8, 4, 64),
+        "VQVAEConfig": (8, 4, 64),
         "cifar_8x8": (32, 8, 1_024),
         "cifar_16x16": (32, 16, 1_024),
         "original": (128, 32, 1_024),
@@ -208,6 +209,16 @@ def test_the_presets_have_the_grids_they_promise():
         config = replace(preset(), width=4)
         images = torch.randn(1, config.channels, config.image_size, config.image_size)
         assert VQVAE(config)(images)[1].shape == (1, config.grid_size, config.grid_size)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("codes", 0), ("decay", 1.5), ("decay", 1.0), ("commitment", -0.1), ("revive_below", 2.0), ("halvings", -1),
+     ("width", 0), ("channels", 0), ("code_dim", 0), ("residual_blocks", -1), ("levels", (4, 1)), ("image_size", 0)],
+)  # fmt: skip
+def test_every_number_has_its_range(name, value):
+    with pytest.raises(BlueberryError, match=f"{name} is .*; it must be"):
+        replace(SMALL, **{name: value})
 
 
 def test_settings_that_contradict_each_other_are_refused():
@@ -227,19 +238,21 @@ def test_the_hash_follows_weights_and_settings():
 
 
 def small_run(steps: int = 12) -> VQVAERun:
-    run = VQVAERun(model=SMALL)
-    return replace(run, training=replace(run.training, steps=steps, batch_size=64, checkpoint_every=4, device="cpu"))
+    config = VQVAERun(model=SMALL)
+    return replace(
+        config, training=replace(config.training, steps=steps, batch_size=64, checkpoint_every=4, device="cpu")
+    )
 
 
 def test_a_run_on_digits_learns_and_leaves_pictures(tmp_path):
     pytest.importorskip("sklearn")
     (tmp_path / "run").mkdir()
-    record = vqvae_training.run(small_run(60), tmp_path / "run", say=lambda _: None, quiet=True)
+    record = run(small_run(60), tmp_path / "run", say=lambda _: None, quiet=True)
     found = record["evaluation"]
     assert found["loss"] < 0.35 and found["usage"] > 0.5 and 1 < found["perplexity"] <= 16
     assert found["psnr"] == pytest.approx(10 * torch.log10(torch.tensor(4 / found["loss"])).item())
     assert (tmp_path / "run/reconstructions.png").stat().st_size > 500
-    model, config, folder = vqvae_training.load_run(tmp_path / "run")
+    model, config, folder = load_vqvae(tmp_path / "run")
     assert config.model == SMALL and folder == tmp_path / "run" and not model.training
     images = torch.randn(2, 1, 8, 8)
     assert model.tokens(images).shape == (2, 4, 4)
@@ -249,18 +262,18 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
     pytest.importorskip("sklearn")
     silent = {"say": lambda _: None, "quiet": True}
     (tmp_path / "whole").mkdir()
-    whole = vqvae_training.run(small_run(), tmp_path / "whole", **silent)
+    whole = run(small_run(), tmp_path / "whole", **silent)
     shutil.copytree(tmp_path / "whole", tmp_path / "part")
     for late in ("checkpoints/step-00000012", "record.json"):
         target = tmp_path / "part" / late
         shutil.rmtree(target) if target.is_dir() else target.unlink()
     torch.rand(3)
-    resumed = vqvae_training.run(small_run(), tmp_path / "part", resume=True, **silent)
+    resumed = run(small_run(), tmp_path / "part", resume=True, **silent)
     assert resumed["evaluation"] == whole["evaluation"]
-    hashes = {vqvae_training.load_run(tmp_path / name)[0].sha256() for name in ("whole", "part")}
+    hashes = {load_vqvae(tmp_path / name)[0].sha256() for name in ("whole", "part")}
     assert len(hashes) == 1
 
 
 def test_a_run_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(BlueberryError, match="is no run"):
-        vqvae_training.load_run(tmp_path / "nowhere")
+        load_vqvae(tmp_path / "nowhere")

@@ -11,21 +11,23 @@ from blueberry_lib.model import loss
 from blueberry_lib.model.loss import chunked_cross_entropy
 
 
-def reference(hidden, weight, targets, cap):
+def reference(hidden, weight, targets, cap, shares=None):
     logits = hidden @ weight.T
-    return F.cross_entropy(cap * torch.tanh(logits / cap) if cap else logits, targets)
+    nats = F.cross_entropy(cap * torch.tanh(logits / cap) if cap else logits, targets, reduction="none")
+    return (nats if shares is None else nats * shares).mean()
 
 
+@pytest.mark.parametrize("shares", [None, torch.linspace(0, 2, 50)])
 @pytest.mark.parametrize("cap", [0.0, 2.0])
 @pytest.mark.parametrize("rows", [1, 7, 1000])
-def test_loss_and_gradients_equal_torchs(cap, rows, monkeypatch):
+def test_loss_and_gradients_equal_torchs(cap, rows, shares, monkeypatch):
     monkeypatch.setattr(loss, "rows_at_once", lambda *_: rows)
     results = []
     for function in (chunked_cross_entropy, reference):
         torch.manual_seed(0)
         hidden = torch.randn(50, 16, dtype=torch.float64).requires_grad_()
         weight = torch.randn(31, 16, dtype=torch.float64).requires_grad_()
-        value = function(hidden, weight, torch.randint(31, (50,)), cap)
+        value = function(hidden, weight, torch.randint(31, (50,)), cap, shares)
         (3 * value).backward()
         results.append((value.double(), hidden.grad, weight.grad))
     for ours, theirs in zip(*results, strict=True):
