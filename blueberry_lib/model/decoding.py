@@ -6,11 +6,9 @@ tensors: one matrix holds the weights of query, key and value, and queries and k
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blueberry_lib.model.attention import Attention, KVCache
@@ -47,17 +45,23 @@ def laid_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
     return weight.t().contiguous().t() if by_columns else weight
 
 
+def product(weight: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """x (B, columns) → ``F.linear(x, weight)``, which would transpose the weight each time."""
+    transposed = laid_out(weight, dtype).t()
+    return lambda x: torch.mm(x, transposed)
+
+
 def projection(attention: Attention, dtype: torch.dtype) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """``attention.project`` for a token a row, x (B, d_model), its ``rope`` being (cos, cos) and (−sin, sin), (D,)."""
     D = attention.head_dim
     H, H_kv = (len(linear.weight) // D for linear in (attention.query, attention.key))
-    weight = laid_out(torch.cat((attention.query.weight, attention.key.weight, attention.value.weight)), dtype)
+    qkv = product(torch.cat((attention.query.weight, attention.key.weight, attention.value.weight)), dtype)
     norm = Gain.of(*[attention.query_norm] * H, *[attention.key_norm] * H_kv)
     norm = norm._replace(gain=norm.gain.unsqueeze(1))  # (H + H_kv, 1, D)
 
     def project(x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         cos, sin = rope
-        qk, v = F.linear(x, weight).view(len(x), -1, 1, D).split((H + H_kv, H_kv), dim=1)  # (B, heads, 1, D)
+        qk, v = qkv(x).view(len(x), -1, 1, D).split((H + H_kv, H_kv), dim=1)  # (B, heads, 1, D)
         qk = norm(qk)
         # apply_rope: roll puts each entry's partner in its place, and sin has the signs
         q, k = torch.addcmul(qk * cos, qk.roll(D // 2, -1), sin).to(qk.dtype).split((H, H_kv), dim=1)
@@ -70,8 +74,7 @@ def bare(module: nn.Module, dtype: torch.dtype) -> Any:
     """``module`` with its weights, in ``dtype``, and its parts as plain attributes, called without ceremony: the same
     ``forward``, quicker to start. Modules that are not listed here, such as experts, stay as they are."""
     if isinstance(module, nn.Linear):
-        weight = laid_out(module.weight, dtype)
-        return partial(F.linear, weight=weight)
+        return product(module.weight, dtype)
     if isinstance(module, RMSNorm):
         return Gain.of(module)
     if isinstance(module, nn.ModuleList):
@@ -97,7 +100,7 @@ class Decoder:
 
     def __init__(self, model: Blueberry, cache: KVCache, positions: Tensor | None = None) -> None:
         dtype = compute_dtype(model.embedding.weight)
-        self.model, self.cache, self.head = bare(model, dtype), cache, laid_out(model.head_weight, dtype)
+        self.model, self.cache, self.head = bare(model, dtype), cache, product(model.head_weight, dtype)
         cos, sin = model.cos, model.sin
         if positions is not None:
             cos, sin = (table[0, 0] for table in rope_2d(cos, sin, positions.unsqueeze(0)))
@@ -108,4 +111,4 @@ class Decoder:
         rope = self.cos[cache.position], self.sin[cache.position]
         x = self.model.through_blocks(tokens, rope, cache, cache.mask(1))
         cache.position += 1
-        return self.model.cap(F.linear(x, self.head))
+        return self.model.cap(self.head(x))
