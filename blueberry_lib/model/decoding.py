@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from blueberry_lib.hardware import compute_dtype
 from blueberry_lib.model.attention import Attention, KVCache
 from blueberry_lib.model.block import Block
 from blueberry_lib.model.blueberry import Blueberry
 from blueberry_lib.model.feed_forward import SquaredReLU, SwiGLU
-from blueberry_lib.model.loss import compute_dtype
 from blueberry_lib.model.position import RMSNorm, rope_2d
 
 

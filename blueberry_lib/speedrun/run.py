@@ -12,6 +12,7 @@ from blueberry_lib.data.shards import TokenData, prepare
 from blueberry_lib.data.tokens import END_OF_TEXT, bytes_per_token, load_tokenizer
 from blueberry_lib.generation import generate
 from blueberry_lib.model import Blueberry
+from blueberry_lib.model.size import flops_per_token
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.optim.schedules import learning_rate_factor
 from blueberry_lib.plots import loss_figure
@@ -111,7 +112,7 @@ def run(
             target_loss=config.target_loss,
             eval_every=config.eval_every,
             checkpoint_every=config.checkpoint_every,
-            flops_per_unit=config.flops_per_token,
+            flops_per_unit=flops_per_token(config.model, *config.contexts),
         ),
         hardware,
         evaluate=evaluator(config, data, hardware.device, hardware.compute_dtype),

@@ -15,6 +15,7 @@ from blueberry_lib.images.multimodal import Multimodal, multimodal_40m
 from blueberry_lib.images.multimodal_training import MultimodalRun
 from blueberry_lib.images.tokens import ImageTokens, unigram_nats
 from blueberry_lib.images.vqvae import VQVAEConfig
+from blueberry_lib.model.size import n_params
 from blueberry_lib.optim.hybrid import build_optimizers
 
 CODES, SIDE, TEXT = 16, 4, 20
@@ -168,10 +169,10 @@ def test_a_model_too_small_for_the_image_is_refused():
 
 def test_the_40m_preset_has_the_originals_size_and_takes_a_step():
     config = multimodal_40m()
-    assert config.n_params == 40_380_928 and config.vocab_size * config.d_model == 25_691_136
+    assert n_params(config) == 40_380_928 and config.vocab_size * config.d_model == 25_691_136
     torch.manual_seed(0)
     model = Multimodal(config, 1_024, 8, STAMP)
-    assert sum(p.numel() for p in model.parameters()) == config.n_params and model.first_image == 49_152
+    assert sum(p.numel() for p in model.parameters()) == n_params(config) and model.first_image == 49_152
     optimizers = build_optimizers(model.transformer, OptimizerConfig(), torch.float32)
     prompts = torch.tensor([[0, 100, 200, model.seg_start]] * 2)
     inputs = prompts, torch.tensor([4, 4]), torch.randint(1_024, (2, 8, 8))
