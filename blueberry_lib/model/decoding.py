@@ -6,7 +6,7 @@ tensors: one matrix holds the weights of query, key and value, and queries and k
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,22 +19,17 @@ from blueberry_lib.model.feed_forward import SquaredReLU, SwiGLU
 from blueberry_lib.model.position import RMSNorm, rope_2d
 
 
-class Gain(NamedTuple):
+def normalization(gain: Tensor, eps: float) -> Callable[[Tensor], Tensor]:
     """RMSNorm as x / sqrt(‖x‖² + D eps) × (√D gain): four operations instead of six."""
+    scale = gain.shape[-1] ** 0.5
+    scaled = gain.float() * scale
+    added = scaled.new_tensor(scale * eps**0.5)
 
-    gain: Tensor
-    eps: Tensor
-
-    @classmethod
-    def of(cls, *norms: RMSNorm) -> "Gain":
-        """One row for each norm, all of the same width D; (rows, D)."""
-        gain = torch.stack([norm.gain.float() for norm in norms])
-        scale = gain.shape[-1] ** 0.5
-        return cls(gain * scale, gain.new_tensor(scale * norms[0].eps ** 0.5))
-
-    def __call__(self, x: Tensor) -> Tensor:
+    def norm(x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        return (x / torch.hypot(length, self.eps) * self.gain).to(x.dtype)
+        return (x / torch.hypot(length, added) * scaled).to(x.dtype)
+
+    return norm
 
 
 def laid_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
@@ -56,8 +51,8 @@ def projection(attention: Attention, dtype: torch.dtype) -> Callable[..., tuple[
     D = attention.head_dim
     H, H_kv = (len(linear.weight) // D for linear in (attention.query, attention.key))
     qkv = product(torch.cat((attention.query.weight, attention.key.weight, attention.value.weight)), dtype)
-    norm = Gain.of(*[attention.query_norm] * H, *[attention.key_norm] * H_kv)
-    norm = norm._replace(gain=norm.gain.unsqueeze(1))  # (H + H_kv, 1, D)
+    gains = torch.stack([attention.query_norm.gain] * H + [attention.key_norm.gain] * H_kv)
+    norm = normalization(gains.unsqueeze(1), attention.query_norm.eps)  # (H + H_kv, 1, D)
 
     def project(x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         cos, sin = rope
@@ -76,7 +71,7 @@ def bare(module: nn.Module, dtype: torch.dtype) -> Any:
     if isinstance(module, nn.Linear):
         return product(module.weight, dtype)
     if isinstance(module, RMSNorm):
-        return Gain.of(module)
+        return normalization(module.gain, module.eps)
     if isinstance(module, nn.ModuleList):
         return [bare(part, dtype) for part in module]
     if not isinstance(module, Blueberry | Block | Attention | SquaredReLU | SwiGLU):

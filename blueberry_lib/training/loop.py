@@ -1,10 +1,7 @@
 """The training loop. It knows batches, a loss and optimizers, and nothing of tokens or images."""
 
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,16 +15,9 @@ from blueberry_lib.hardware import Hardware, autocast
 from blueberry_lib.training.checkpoint import Checkpoints
 from blueberry_lib.training.clock import Clock, warm_up
 from blueberry_lib.training.log import Log, Progress
+from blueberry_lib.training.signals import Interrupted, signals
 
 TARGET_WINDOW = 65_536  # units over which the training loss is averaged
-
-
-class Interrupted(Exception):
-    """SIGINT or SIGTERM stopped a run; its state was saved at ``step``."""
-
-    def __init__(self, signal_number: int, step: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}")
-        self.signal_number, self.step = signal_number, step
 
 
 @dataclass(frozen=True)
@@ -67,25 +57,6 @@ class Result:
     """One entry a log line or evaluation: step, units, active_seconds, train_loss or val_loss."""
     recent: list[float] = field(default_factory=list)
     """The steps' losses in the window."""
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one of a kind acts as usual."""
-    received: list[int] = []
-    previous = {}
-
-    def note(number: int, frame) -> None:
-        received.append(number)
-        signal.signal(number, previous[number])
-
-    if threading.current_thread() is threading.main_thread():
-        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _diverged(what: str, step: int, checkpoints: Checkpoints | None) -> BlueberryError:
@@ -195,6 +166,7 @@ def fit(
     """
     clock, result = clock or Clock(hardware.device), Result()
     take_step = _Stepper(model, loss_fn, optimizers, hardware, config.clip_norm, after_step)
+    parts = {"batches": batches, "scaler": take_step.scaler}
 
     def rehearse() -> None:
         for dummy in batches.rehearsal():
@@ -203,12 +175,12 @@ def fit(
             evaluate(model, batches=1)
 
     model.train()
-    warm_up(rehearse, model, [*optimizers, batches, take_step.scaler], hardware.device)
+    warm_up(rehearse, model, [*optimizers, *parts.values()], hardware.device)
     if resume:
         state = checkpoints.load(model, optimizers)
         result = Result(**state["result"])
-        batches.load_state_dict(state["batches"])
-        take_step.scaler.load_state_dict(state["scaler"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
         for phase in ("active", "eval", "save"):
             clock.seconds[phase] = state["seconds"][phase]
     window = max(1, TARGET_WINDOW // (batches.units * config.accumulation))
@@ -219,12 +191,8 @@ def fit(
             with clock.during("save"):
                 if not all(p.isfinite().all() for p in model.parameters()):
                     raise _diverged("A weight became infinite or NaN", result.step, checkpoints)
-                state = {
-                    "result": result.__dict__,
-                    "batches": batches.state_dict(),
-                    "scaler": take_step.scaler.state_dict(),
-                    "seconds": clock.seconds,
-                }
+                state = {"result": result.__dict__, "seconds": clock.seconds}
+                state |= {name: part.state_dict() for name, part in parts.items()}
                 checkpoints.save(result.step, model, optimizers, state, hardware.device)
 
     def evaluation() -> None:
@@ -236,7 +204,7 @@ def fit(
             journal.note({f"val_{k}": v for k, v in result.evaluation.items() if v is not None})
 
     try:
-        with _signals() as received:
+        with signals() as received:
             clock.switch("active")
             done = journal.finished()
             while not done:
