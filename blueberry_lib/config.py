@@ -1,4 +1,4 @@
-"""What a run is: frozen dataclasses, their presets, and the arithmetic that follows from them."""
+"""What a run is: frozen dataclasses and their presets."""
 
 import dataclasses
 import sys
@@ -110,36 +110,6 @@ class ModelConfig:
     @property
     def head_dim(self) -> int:
         return self.d_model // self.n_heads
-
-    @property
-    def expert_params(self) -> int:
-        """Entries of one feed-forward layer, or of one expert."""
-        return (3 if self.feed_forward == "swiglu" else 2) * self.d_model * self.d_ff
-
-    @property
-    def matrix_params(self) -> int:
-        """Entries of the matrices a token is multiplied by, the output head among them; of the experts, those that
-        it uses."""
-        attention = 2 * self.d_model**2 + 2 * self.d_model * self.n_kv_heads * self.head_dim
-        used = self.experts_per_token if self.n_experts else 1
-        feed_forward = used * self.expert_params + self.n_experts * self.d_model  # experts and router
-        return self.n_layers * (attention + feed_forward) + self.vocab_size * self.d_model
-
-    @property
-    def n_params(self) -> int:
-        """Trained numbers, used by every token or not."""
-        unused = self.n_layers * (self.n_experts - self.experts_per_token) * self.expert_params if self.n_experts else 0
-        gains = self.n_layers * (2 * self.d_model + 2 * self.head_dim) + self.d_model
-        value_shares = self.n_layers - 1 if self.value_residual else 0
-        untied = 0 if self.tied else self.vocab_size * self.d_model
-        return self.matrix_params + unused + gains + value_shares + untied
-
-    def flops_per_token(self, context_length: int | None = None) -> int:
-        """Floating-point operations to train on one token: 2 per matrix entry forward, 4 backward,
-        and causal attention, in which a token sees half the context on average. Elementwise work and
-        the optimizer are not counted (the convention of Kaplan et al., 2020, and of PaLM's MFU)."""
-        context = context_length or self.context_length
-        return 6 * self.matrix_params + 6 * self.n_layers * self.d_model * context
 
 
 @dataclass(frozen=True)
@@ -261,12 +231,6 @@ class TrainConfig:
     def tokens(self) -> int:
         """Tokens that a whole run trains on."""
         return self.windows * self.model.context_length
-
-    @property
-    def flops_per_token(self) -> float:
-        """Mean over the run, attention at the contexts trained on."""
-        contexts = self.contexts or (self.model.context_length,)
-        return sum(map(self.model.flops_per_token, contexts)) / len(contexts)
 
 
 def blueberry_88m() -> ModelConfig:

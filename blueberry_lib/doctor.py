@@ -8,6 +8,7 @@ import torch
 
 from blueberry_lib.hardware import Hardware, autocast, detect, keep_freed_memory, profile, synchronize
 from blueberry_lib.model import Blueberry
+from blueberry_lib.model.size import flops_per_token
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.speedrun.recipes import get_recipe
 from blueberry_lib.speedrun.tracks import TRACKS
@@ -82,7 +83,7 @@ def report(device: str = "auto") -> Iterator[str]:
         if track.name == "pocket":
             seconds, how = track.train_tokens / rate, f"measured: {rate:,.0f} tokens/s"
         elif peak:
-            flops = track.train_tokens * track.model().flops_per_token()
+            flops = track.train_tokens * flops_per_token(track.model())
             seconds = flops / (EXPECTED_UTILISATION * peak)
             how = f"estimated at {EXPECTED_UTILISATION:.0%} of the peak rate"
         else:

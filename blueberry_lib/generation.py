@@ -7,10 +7,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from blueberry_lib.config import BlueberryError
+from blueberry_lib.hardware import compute_dtype
 from blueberry_lib.model.attention import KVCache
 from blueberry_lib.model.blueberry import Blueberry
 from blueberry_lib.model.decoding import Decoder
-from blueberry_lib.model.loss import compute_dtype
 
 FEW = 1024
 
@@ -72,16 +72,11 @@ def stream(
     _check(model, prompts, max_new_tokens, temperature, top_k, top_p)
     device = model.embedding.weight.device
     longest = max(map(len, prompts))
-    padding = [longest - len(prompt) for prompt in prompts]
-    rows = [[0] * pad + list(prompt) for pad, prompt in zip(padding, prompts, strict=True)]
+    rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
     tokens = torch.tensor(rows, device=device)  # (B, T), padded on the left: rotary positions are relative
-    cache = KVCache(
-        model.config,
-        len(rows),
-        longest + max_new_tokens,
-        torch.tensor(padding, device=device),
-        compute_dtype(model.embedding.weight),
-    )
+    padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
+    dtype = compute_dtype(model.embedding.weight)
+    cache = KVCache(model.config, len(rows), longest + max_new_tokens, padding, dtype)
     generator = None if seed is None else torch.Generator(device).manual_seed(seed)
     finished = [False] * len(rows)
     logits = model.logits(model.hidden(tokens, cache)[:, -1])  # (B, V)

@@ -60,6 +60,12 @@ def autocast(device: str, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device, dtype, enabled=dtype != torch.float32)
 
 
+def compute_dtype(x: torch.Tensor) -> torch.dtype:
+    """The dtype of matrix products with ``x``: autocast's where it is on, else ``x``'s own."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
 def pick_device(wanted: str = "auto") -> str:
     """Resolve "auto", and refuse a device that is not there."""
     available = ["cpu"]

@@ -1,6 +1,7 @@
 """Batches in an order that depends on the seed alone and can be taken up anywhere."""
 
 from collections.abc import Sequence
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -25,7 +26,36 @@ class Order:
         return int(self._rows[within])
 
 
-class TokenBatches:
+class Batches(Protocol):
+    """What the training loop asks of its data: an iterator of tuples of tensors that can be taken up anywhere."""
+
+    position: int
+    """Rows handed out so far, all that its state consists of."""
+
+    @property
+    def units(self) -> int:
+        """What a full batch holds: tokens, or rows."""
+
+    @property
+    def units_done(self) -> int:
+        """The same of all that was handed out so far."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[Tensor, ...]: ...
+
+    def rehearsal(self) -> list[tuple[Tensor, ...]]:
+        """A dummy batch of each shape that is to come; draws none."""
+
+    def state_dict(self) -> dict:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.position = state["position"]
+
+
+class TokenBatches(Batches):
     """An iterator, endless without a limit, of (inputs, targets), each (batch_size, context) int64.
 
     The stream is cut into windows that begin a context apart and overlap by one token, so that
@@ -60,37 +90,25 @@ class TokenBatches:
 
     @property
     def units(self) -> int:
-        """Tokens in a full batch."""
         return self.batch_size * self.context
 
     @property
     def units_done(self) -> int:
-        """Tokens handed out so far."""
         return self.position * self.context
-
-    def _length(self) -> int:
-        """The context of the next batch."""
-        return self.contexts[self.position * len(self.contexts) // self.limit if self.limit else 0]
-
-    def _window(self, index: int) -> np.ndarray:
-        start = self.order[index] * self.context
-        return self.tokens[start : start + self.context + 1]
-
-    def __iter__(self) -> "TokenBatches":
-        return self
 
     def __next__(self) -> tuple[Tensor, Tensor]:
         left = self.batch_size if self.limit is None else min(self.batch_size, self.limit - self.position)
         if left <= 0:
             raise StopIteration
-        length = self._length()
-        rows = [self._window(self.position + i) for i in range(left)]
+        length = self.contexts[self.position * len(self.contexts) // self.limit if self.limit else 0]
+        starts = [self.order[self.position + i] * self.context for i in range(left)]
+        rows = [self.tokens[start : start + self.context + 1] for start in starts]
         self.position += left
         windows = torch.from_numpy(np.stack(rows).astype(np.int64)).to(self.device)  # (B, T + 1)
         return windows[:, :-1].reshape(-1, length), windows[:, 1:].reshape(-1, length)
 
     def rehearsal(self) -> list[tuple[Tensor, Tensor]]:
-        """A batch of zeros of each shape that is to come."""
+        """Batches of zeros."""
         shapes = {(self.units // length, length) for length in self.contexts}
         if self.limit and self.limit % self.batch_size:
             last = self.contexts[-1]
@@ -98,14 +116,8 @@ class TokenBatches:
         zeros = [torch.zeros(shape, dtype=torch.int64, device=self.device) for shape in sorted(shapes)]
         return [(z, z) for z in zeros]
 
-    def state_dict(self) -> dict:
-        return {"position": self.position}
 
-    def load_state_dict(self, state: dict) -> None:
-        self.position = state["position"]
-
-
-class RowBatches:
+class RowBatches(Batches):
     """An endless iterator of tuples of rows, (batch_size, …) each, drawn together from tensors of equal length."""
 
     def __init__(self, tensors: Sequence[Tensor], batch_size: int, seed: int, device: str = "cpu") -> None:
@@ -115,15 +127,11 @@ class RowBatches:
 
     @property
     def units(self) -> int:
-        """Rows in a batch."""
         return self.batch_size
 
     @property
     def units_done(self) -> int:
         return self.position
-
-    def __iter__(self) -> "RowBatches":
-        return self
 
     def __next__(self) -> tuple[Tensor, ...]:
         rows = torch.tensor([self.order[self.position + i] for i in range(self.batch_size)])
@@ -134,9 +142,3 @@ class RowBatches:
         """One batch of the first rows."""
         rows = torch.arange(self.batch_size) % len(self.tensors[0])
         return [tuple(tensor[rows].to(self.device) for tensor in self.tensors)]
-
-    def state_dict(self) -> dict:
-        return {"position": self.position}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.position = state["position"]

@@ -8,10 +8,11 @@ from tqdm import trange
 
 from blueberry_lib.config import BlueberryError, ModelConfig
 from blueberry_lib.generation import sample
+from blueberry_lib.hardware import compute_dtype
 from blueberry_lib.model import Blueberry
 from blueberry_lib.model.attention import KVCache
 from blueberry_lib.model.decoding import Decoder
-from blueberry_lib.model.loss import chunked_cross_entropy, compute_dtype
+from blueberry_lib.model.loss import chunked_cross_entropy
 
 
 def digits() -> ModelConfig:

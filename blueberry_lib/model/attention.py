@@ -65,6 +65,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: 
     """
     B, H, T, D = q.shape
     groups, S = H // k.shape[1], k.shape[2]
+    if T == 1:  # query heads that share keys become rows
+        return F.scaled_dot_product_attention(q.reshape(B, -1, groups, D), k, v, mask).reshape(q.shape)
     if not (q.device.type == "cpu" and q.dtype == torch.bfloat16 and S <= SHORT_CONTEXT):
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, enable_gqa=groups > 1)
     grouped = (q * D**-0.5).reshape(B, -1, groups * T, D)  # query heads that share keys become more rows
@@ -91,6 +93,13 @@ class Attention(nn.Module):
         self.key_norm = RMSNorm(config.head_dim)
         self.value_share = nn.Parameter(torch.tensor(0.5)) if config.value_residual and layer else None
 
+    def project(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, D) and keys (B, H_kv, T, D), normalised and turned, and values, of the keys' shape.
+        ``decoding.projection`` does the same for one token in fewer operations."""
+        split = (*x.shape[:2], -1, self.head_dim)  # (B, T, heads, D)
+        q, k, v = (linear(x).view(split).transpose(1, 2) for linear in (self.query, self.key, self.value))
+        return apply_rope(self.query_norm(q), *rope), apply_rope(self.key_norm(k), *rope), v
+
     def forward(
         self,
         x: Tensor,
@@ -100,19 +109,15 @@ class Attention(nn.Module):
         mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Returns the output and this layer's own values (B, H_kv, T, D), for ``first_values`` of later layers."""
-        split = (*x.shape[:2], -1, self.head_dim)  # (B, T, heads, D)
-        q = self.query(x).view(split).transpose(1, 2)  # (B, H, T, D)
-        k = self.key(x).view(split).transpose(1, 2)  # (B, H_kv, T, D)
-        v = own = self.value(x).view(split).transpose(1, 2)
-        q = apply_rope(self.query_norm(q), *rope)
-        k = apply_rope(self.key_norm(k), *rope)
+        q, k, own = self.project(x, rope)
+        v = own
         if self.key_offset:
-            own_keys, moved = k.chunk(2, dim=1)
+            still, moved = k.chunk(2, dim=1)
             moved = previous_keys(moved) if cache is None else cache.previous_keys(self.layer, moved)
-            k = torch.cat((own_keys, moved), dim=1)
+            k = torch.cat((still, moved), dim=1)
         if self.value_share is not None:
             v = torch.lerp(first_values, v, self.value_share.to(v.dtype))
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
         y = attend(q, k, v, mask, causal=cache is None)
-        return self.output(y.transpose(1, 2).flatten(2)), own
+        return self.output(y.flatten(1) if x.ndim == 2 else y.transpose(1, 2).flatten(2)), own

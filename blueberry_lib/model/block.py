@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from blueberry_lib.config import ModelConfig
-from blueberry_lib.model.attention import Attention, KVCache
+from blueberry_lib.model.attention import Attention
 from blueberry_lib.model.feed_forward import FEED_FORWARD
 from blueberry_lib.model.position import RMSNorm
 
@@ -23,15 +23,8 @@ class Block(nn.Module):
         else:
             self.feed_forward = FEED_FORWARD[config.feed_forward](config)
 
-    def forward(
-        self,
-        x: Tensor,
-        rope: tuple[Tensor, Tensor],
-        first_values: Tensor | None = None,
-        cache: KVCache | None = None,
-        mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Returns the new stream and the attention's own values."""
-        attended, values = self.attention(self.attention_norm(x), rope, first_values, cache, mask)
+    def forward(self, x: Tensor, *context) -> tuple[Tensor, Tensor]:
+        """The new stream and the attention's own values; ``context`` is what else ``Attention`` takes."""
+        attended, values = self.attention(self.attention_norm(x), *context)
         x = x + attended
         return x + self.feed_forward(self.feed_forward_norm(x)), values

@@ -60,15 +60,19 @@ class Blueberry(nn.Module):
             rope = self.cos[start:end], self.sin[start:end]
         else:
             rope = rope_2d(self.cos, self.sin, positions)
-        mask = cache.mask(length) if cache else None
+        x = self.through_blocks(tokens, rope, cache, cache.mask(length) if cache else None)
+        if cache:
+            cache.position = end
+        return x
 
-        x = self.embed(tokens)  # (B, T, d)
-        first_values = None
+    def through_blocks(
+        self, tokens: Tensor, rope: tuple[Tensor, Tensor], cache: KVCache | None, mask: Tensor | None
+    ) -> Tensor:
+        """The forward pass itself, of many tokens (B, T) or, in the ``Decoder``, of one a row (B,): (..., d_model)."""
+        x, first_values = self.embed(tokens), None
         for block in self.blocks:
             x, values = block(x, rope, first_values, cache, mask)
             first_values = values if first_values is None else first_values
-        if cache:
-            cache.position = end
         return self.norm(x)
 
     def embed(self, tokens: Tensor) -> Tensor:

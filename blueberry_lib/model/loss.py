@@ -4,17 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blueberry_lib.hardware import compute_dtype
+
 
 def rows_at_once(vocab_size: int, device: torch.device) -> int:
     """Rows of logits in one chunk: 8 MiB of float32 stay in a CPU's cache; a GPU wants more to do at once."""
     entries = 2**21 if device.type == "cpu" else 2**27
     return max(1, entries // vocab_size)
-
-
-def compute_dtype(x: Tensor) -> torch.dtype:
-    """The dtype of matrix products on ``x``'s device: autocast's where it is on, else ``x``'s own."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):

@@ -19,7 +19,7 @@ class Muon(Optimizer):
     a parameter group with ``merged=True`` are treated as one, stacked in rows.
 
     ``orthogonalize(matrices, steps, dtype)`` is one of ``blueberry_lib.optim.orthogonalize``; ``dtype`` is what
-    it computes in. Raises ValueError for a parameter that is not a matrix.
+    it computes in, by default the gradients'. Raises ValueError for a parameter that is not a matrix.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
         orthogonalize: Callable[..., Tensor] = newton_schulz,
         steps: int = 5,
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "merged": False})
         self.orthogonalize, self.steps, self.dtype = orthogonalize, steps, dtype
@@ -59,12 +59,13 @@ class Muon(Optimizer):
         buffers = [self.state[p]["momentum"] for p in params]
         torch._foreach_lerp_(buffers, grads, 1 - momentum)
         steps = iter(torch._foreach_lerp(grads, buffers, momentum))
-        directions = [torch.cat([next(steps) for _ in matrix]) for matrix in matrices]
+        directions = [torch.cat([next(steps) for _ in m]) if len(m) > 1 else next(steps) for m in matrices]
         stacked = torch.stack([d if d.shape[0] <= d.shape[1] else d.mT for d in directions])
         updates = self.orthogonalize(stacked, self.steps, self.dtype)  # (N, short, long)
         for matrix, direction, update in zip(matrices, directions, updates, strict=True):
             rows, columns = direction.shape
             whole = update if rows <= columns else update.mT
             for p, part in zip(matrix, whole.split([len(p) for p in matrix]), strict=True):
-                p.mul_(1 - lr * weight_decay)
+                if weight_decay:
+                    p.mul_(1 - lr * weight_decay)
                 p.add_(part, alpha=-lr * max(1, rows / columns) ** 0.5)

@@ -12,6 +12,7 @@ import numpy as np
 from blueberry_lib.config import BlueberryError, TrainConfig
 from blueberry_lib.data.shards import TokenData
 from blueberry_lib.hardware import Hardware
+from blueberry_lib.model.size import flops_per_token
 from blueberry_lib.speedrun.tracks import deviations
 from blueberry_lib.training import Result
 from blueberry_lib.training.clock import Clock
@@ -26,7 +27,7 @@ def build_record(
     """The record of a finished run. Losses are in nats a token, times in seconds, cost in dollars."""
     seconds = dict(clock.seconds)
     active = seconds["active"]
-    flops = config.flops_per_token * result.units
+    flops = flops_per_token(config.model, *config.contexts) * result.units
     evaluation = result.evaluation
     broken = deviations(config)
     record = {

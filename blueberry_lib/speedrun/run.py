@@ -14,6 +14,7 @@ from blueberry_lib.data.shards import TokenData, load
 from blueberry_lib.data.tokens import END_OF_TEXT, bytes_per_token, load_tokenizer
 from blueberry_lib.generation import generate
 from blueberry_lib.model import Blueberry
+from blueberry_lib.model.size import flops_per_token
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.optim.schedules import learning_rate_factor
 from blueberry_lib.plots import loss_figure
@@ -126,7 +127,7 @@ def run(
     )
     loop = LoopConfig(
         config.total_steps, config.accumulation, config.optimizer.clip_norm, config.target_loss, config.eval_every,
-        config.checkpoint_every, flops_per_unit=config.flops_per_token,
+        config.checkpoint_every, flops_per_unit=flops_per_token(config.model, *config.contexts),
     )  # fmt: skip
     result = fit(
         model, batches, lambda model, batch: model(*batch),

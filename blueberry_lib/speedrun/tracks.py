@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from blueberry_lib.config import BlueberryError, ModelConfig, TrainConfig, blueberry_88m, blueberry_151m, pocket
+from blueberry_lib.model.size import n_params
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ def deviations(config: TrainConfig) -> list[str]:
     for name, (found, wanted) in expected.items():
         if found != wanted:
             broken.append(f"{name} is {found}, the track fixes {wanted}")
-    if abs(config.model.n_params / reference.n_params - 1) > PARAMETER_BAND:
-        broken.append(
-            f"{config.model.n_params:,} parameters, the track allows {reference.n_params:,} ± {PARAMETER_BAND:.0%}"
-        )
+    params, allowed = n_params(config.model), n_params(reference)
+    if abs(params / allowed - 1) > PARAMETER_BAND:
+        broken.append(f"{params:,} parameters, the track allows {allowed:,} ± {PARAMETER_BAND:.0%}")
     return broken

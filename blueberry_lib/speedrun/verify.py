@@ -11,6 +11,7 @@ import statistics
 from itertools import pairwise
 
 from blueberry_lib.config import BlueberryError, TrainConfig, from_dict
+from blueberry_lib.model.size import flops_per_token, n_params
 from blueberry_lib.speedrun.records import MARGIN, compare, content_sha256
 from blueberry_lib.speedrun.tracks import deviations
 
@@ -118,7 +119,7 @@ def _arithmetic(record: dict, config: TrainConfig) -> list[str]:
     expected = {
         "tokens": config.tokens,
         "steps": config.total_steps,
-        "flops": config.tokens * config.flops_per_token,
+        "flops": config.tokens * flops_per_token(config.model, *config.contexts),
         "val_perplexity": math.exp(min(record["val_loss"], 700)),
         "tokens_per_second": record["tokens"] / record["active_seconds"] if record["active_seconds"] > 0 else math.inf,
     }
@@ -132,8 +133,8 @@ def _arithmetic(record: dict, config: TrainConfig) -> list[str]:
         for name, value in expected.items()
         if not math.isclose(record[name], value, rel_tol=1e-3)
     ]
-    if abs(record["params"] - config.model.n_params) > config.model.n_layers:
-        found.append(f"params is {record['params']:,}, and its config has {config.model.n_params:,}")
+    if abs(record["params"] - n_params(config.model)) > config.model.n_layers:
+        found.append(f"params is {record['params']:,}, and its config has {n_params(config.model):,}")
     peak = record["hardware"].get("peak_flops")
     if peak and record["flops"] > 1.2 * peak * record["active_seconds"]:
         rate = record["flops"] / record["active_seconds"]

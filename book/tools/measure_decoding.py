@@ -27,6 +27,7 @@ from blueberry_lib.config import ModelConfig, pocket
 from blueberry_lib.generation import generate
 from blueberry_lib.hardware import detect
 from blueberry_lib.model import Blueberry
+from blueberry_lib.model.size import matrix_params, n_params
 from blueberry_lib.training.folder import versions, write_json
 
 ROOT = Path(__file__).parents[2]
@@ -71,12 +72,12 @@ def measure(config: ModelConfig, new_tokens: int, rounds: int) -> dict:
         for name, call in calls.items():
             times[name].append(seconds(call) / new_tokens)
     per_token = {name: statistics.median(values) for name, values in times.items()}
-    rate, weight_bytes = bandwidth(), 4 * config.matrix_params
+    rate, weight_bytes = bandwidth(), 4 * matrix_params(config)
     return {
         "layers": config.n_layers,
         "width": config.d_model,
         "vocab_size": config.vocab_size,
-        "params": config.n_params,
+        "params": n_params(config),
         "new_tokens": new_tokens,
         "tokens_per_second": {name: 1 / value for name, value in per_token.items()},
         "best_tokens_per_second": {name: 1 / min(values) for name, values in times.items()},

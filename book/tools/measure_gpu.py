@@ -25,6 +25,7 @@ from blueberry_lib.data.batches import TokenBatches
 from blueberry_lib.data.prepare import prepare
 from blueberry_lib.hardware import autocast, detect, measured_matmul_rate, synchronize
 from blueberry_lib.model import Blueberry
+from blueberry_lib.model.size import flops_per_token
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.speedrun.compare import BUDGET_STEPS, run_once, summarize, with_field
 from blueberry_lib.speedrun.recipes import get_recipe
@@ -125,7 +126,7 @@ def step_profile(session: Session) -> None:
             name = event.key.lower()
             kind = next((k for k, words in KINDS.items() if any(word in name for word in words)), "the rest")
             shares[kind] += own / 1_000
-        flops = config.model.flops_per_token() * config.batch_size * context
+        flops = flops_per_token(config.model) * config.batch_size * context
         rate = measured_matmul_rate(hardware.device, hardware.compute_dtype, 8_192 if on_gpu else 1_024)
         median = sorted(times)[len(times) // 2] * 1_000
         found[recipe] = {

@@ -19,6 +19,7 @@ import torch
 from blueberry_lib.config import TrainConfig
 from blueberry_lib.data.prepare import prepare
 from blueberry_lib.model import Blueberry, moe
+from blueberry_lib.model.size import flops_per_token
 from blueberry_lib.speedrun.recipes import get_recipe
 from blueberry_lib.speedrun.run import load_run, run
 from blueberry_lib.training.folder import write_json
@@ -71,7 +72,7 @@ def write(records: dict[str, list[dict]], note: str) -> None:
         config, runs = arm_config(arm, 0, done[0]["tokens"]), [record["result"] for record in done]
         losses = [run["val_loss"] for run in runs]
         arms[arm] = {
-            "flops_per_token": config.model.flops_per_token(),
+            "flops_per_token": flops_per_token(config.model),
             "bias_step": BIAS_STEPS[arm],
             "val_loss": statistics.fmean(losses),
             "val_loss_std": statistics.stdev(losses) if len(losses) > 1 else None,

@@ -18,6 +18,7 @@ from blueberry_lib.images.multimodal_training import Captioned, MultimodalRun, l
 from blueberry_lib.images.training import run
 from blueberry_lib.images.vqvae import VQVAE, VQVAEConfig
 from blueberry_lib.images.vqvae_training import VQVAERun, load_vqvae
+from blueberry_lib.model.size import n_params
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.training.folder import load_config
 
@@ -181,10 +182,10 @@ def test_a_model_too_small_for_the_image_is_refused():
 
 def test_the_40m_preset_has_the_originals_size_and_takes_a_step():
     config = multimodal_40m()
-    assert config.n_params == 40_380_928 and config.vocab_size * config.d_model == 25_691_136
+    assert n_params(config) == 40_380_928 and config.vocab_size * config.d_model == 25_691_136
     torch.manual_seed(0)
     model = Multimodal(config, 1_024, 8)
-    assert sum(p.numel() for p in model.parameters()) == config.n_params and model.first_image == 49_152
+    assert sum(p.numel() for p in model.parameters()) == n_params(config) and model.first_image == 49_152
     optimizers = build_optimizers(model.transformer, OptimizerConfig(), torch.float32)
     ids = model.collate([[0, 100, 200, model.seg_start]] * 2, torch.randint(1_024, (2, 8, 8)), 4)
     before = losses(model, ids)

@@ -58,6 +58,15 @@ def test_a_parameter_without_gradient_stays():
     assert torch.equal(still, torch.ones(4, 4)) and not torch.equal(p, still)
 
 
+def test_without_decay_the_weights_are_not_swept():
+    for decay in (0.0, 0.1):
+        p = torch.nn.Parameter(torch.ones(4, 4))
+        p.grad = torch.eye(4)
+        with torch.autograd.profiler.profile() as seen:
+            Muon([p], weight_decay=decay).step()
+        assert ("aten::mul_" in [event.key for event in seen.key_averages()]) == bool(decay)
+
+
 def test_a_vector_is_refused():
     with pytest.raises(ValueError, match="matrices"):
         Muon([torch.nn.Parameter(torch.ones(4))])

@@ -25,6 +25,13 @@ def test_first_step_moves_and_last_is_the_floor(kind, warmup, total):
     assert values[peak:] == sorted(values[peak:], reverse=True)
 
 
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_after_the_warm_up_linear_and_cosine_begin_at_1(kind):
+    assert factors(ScheduleConfig(kind=kind), 10)[0] == 1.0
+    warm = factors(ScheduleConfig(kind=kind, warmup=0.2), 10)
+    assert warm[2] == 1.0 > warm[3] and warm[:2] == pytest.approx([1 / 3, 2 / 3])
+
+
 def test_constant_is_constant_and_the_history_wastes_its_first_step():
     assert set(factors(ScheduleConfig(), 50)) == {1.0}
     for name in RECIPES:
@@ -35,7 +42,8 @@ def test_constant_is_constant_and_the_history_wastes_its_first_step():
 
 def test_closed_forms():
     cosine = factors(ScheduleConfig(kind="cosine", floor=0.1), 101)
-    assert cosine[50] == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi * 51 / 101)) / 2, abs=0.01)
+    assert cosine[25] == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi / 4)) / 2)
+    assert factors(ScheduleConfig(kind="linear"), 5) == [1.0, 0.75, 0.5, 0.25, 0.0]
     wsd = factors(ScheduleConfig(kind="wsd", decay=0.5), 100)
     assert wsd[:50] == [1.0] * 50 and wsd[74] == pytest.approx(25 / 50)
     warm = factors(ScheduleConfig(warmup=0.1), 100)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from blueberry_lib.config import BlueberryError
+from blueberry_lib.model.size import n_params
 from blueberry_lib.speedrun.recipes import DIFFERENCES, RECIPES, get_recipe
 from blueberry_lib.speedrun.tracks import TRACKS, deviations
 
@@ -28,7 +29,7 @@ def test_r4_is_the_originals_field_by_field():
         "clip_norm": 1.0,
     }
     assert config.schedule.kind == "constant" and config.schedule.first_step_zero
-    assert config.model.embedding == "scaled" and config.model.n_params == 88_630_528
+    assert config.model.embedding == "scaled" and n_params(config.model) == 88_630_528
     assert config.tokens_per_step == 8 * 2048 and config.total_steps == 489
     pocket = get_recipe("r4", "pocket")
     assert pocket.tokens_per_step == 16 * 256 and pocket.optimizer == config.optimizer
@@ -66,12 +67,12 @@ def test_each_recipe_of_the_history_is_its_one_difference_from_the_one_before():
 
 
 def test_parameter_counts_are_the_published_ones():
-    counts = {name: get_recipe(name, "8M").model.n_params for name in RECIPES}
+    counts = {name: n_params(get_recipe(name, "8M").model) for name in RECIPES}
     assert counts.pop("r0") == 151_032_320
     assert counts.pop("r1") == 111_699_200
     best = counts.pop("best")
     assert set(counts.values()) == {88_630_528} and 0 < best - 88_630_528 < 100
-    assert get_recipe("r4", "pocket").model.n_params == 1_246_592
+    assert n_params(get_recipe("r4", "pocket").model) == 1_246_592
 
 
 def test_leaving_out_a_difference_changes_that_one_alone():
@@ -123,9 +124,6 @@ from blueberry_lib.speedrun.recipes import get_recipe
 keep_freed_memory()
 for name in sys.argv[1:]:
     config, dtype = get_recipe(name, "8M"), detect("cpu").compute_dtype
-    with torch.device("meta"):
-        whole = Blueberry(config.model)
-    assert sum(p.numel() for p in whole.parameters()) - config.model.n_params in (0, 3), name
     model = Blueberry(replace(config.model, n_layers=2))
     if config.weights == "bfloat16":
         for p in model.parameters():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from blueberry_lib.config import BlueberryError
+from blueberry_lib.model.size import flops_per_token, n_params
 from blueberry_lib.speedrun.recipes import get_recipe
 from blueberry_lib.speedrun.records import content_sha256, p_lower
 from blueberry_lib.speedrun.verify import check_record, claims, describe_claims, faults
@@ -110,9 +111,9 @@ def honest():
     curve.append({"step": steps, "tokens": tokens, "active_seconds": seconds, "val_loss": 3.36})
     record = {
         "track": "pocket", "recipe": "best", "seed": 0, "official": True, "deviations": [],
-        "params": config.model.n_params, "tokens": tokens, "steps": steps, "train_loss": 3.4, "val_loss": 3.36,
+        "params": n_params(config.model), "tokens": tokens, "steps": steps, "train_loss": 3.4, "val_loss": 3.36,
         "val_perplexity": math.exp(3.36), "active_seconds": seconds, "tokens_per_second": tokens / seconds,
-        "flops": tokens * config.flops_per_token, "versions": {"torch": "2.13.0"},
+        "flops": tokens * flops_per_token(config.model), "versions": {"torch": "2.13.0"},
         "hardware": {"name": "cpu", "peak_flops": 4e11},
         "source_sha256": "0" * 64, "data_sha256": "1" * 64, "config": json.loads(json.dumps(asdict(config))),
         "date": "2026-11-21T12:00:00Z", "curve": curve,
