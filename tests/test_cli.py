@@ -320,7 +320,7 @@ def test_a_run_keeps_the_tokens_it_began_with(here, capsys):
 @pytest.mark.parametrize("what", ["tokens", "tokenizer"])
 def test_changed_files_of_a_run_are_refused(here, token_folder, capsys, what):
     """Token files, and a tokenizer's file where the tokens stay the same."""
-    made = tokens.train_tokenizer([Document("a", "some text")], 260)
+    made = tokens.train_tokenizer(["some text"], 260)
     (here / "t.json").write_text(made.to_str())
     options = ["--experiment-name", "a", "--model.vocab-size", "300", "--tokenizer", "t.json"]
     assert train(token_folder, *options) == 0
@@ -328,7 +328,7 @@ def test_changed_files_of_a_run_are_refused(here, token_folder, capsys, what):
     if what == "tokens":
         np.fromfile(token_folder / "train.bin", "<u2")[::-1].tofile(token_folder / "train.bin")
     else:
-        (here / "t.json").write_text(tokens.train_tokenizer([Document("a", "berry " * 9)], 260).to_str())
+        (here / "t.json").write_text(tokens.train_tokenizer(["berry " * 9], 260).to_str())
     capsys.readouterr()
     assert main(["train", "--resume", "runs/a"]) == 2
     complaint(capsys, f"no longer gives the {what} that runs/a began with")
@@ -347,9 +347,7 @@ def test_a_tokenizer_larger_than_the_model_is_refused_where_it_is_used(here, tok
     assert train(token_folder, "--experiment-name", "a", "--model.vocab-size", "266") == 0
     texts(here / "texts", 40)
     for size in (262, 290):
-        (here / f"{size}.json").write_text(
-            tokens.train_tokenizer([Document("a", "the blueberry " * 99)], size).to_str()
-        )
+        (here / f"{size}.json").write_text(tokens.train_tokenizer(["the blueberry " * 99], size).to_str())
     capsys.readouterr()
     commands = (["eval", "runs/a", "--device", "cpu", "--data", "text:texts/*.txt"], ["sample", "runs/a"])
     for command in commands:
@@ -394,7 +392,7 @@ def test_a_run_of_another_command_is_called_by_its_name(here, token_folder, caps
 
 
 def test_what_does_not_fit_the_context_is_said(here, token_folder, capsys):
-    (here / "t.json").write_text(tokens.train_tokenizer([Document("a", "some text")], 260).to_str())
+    (here / "t.json").write_text(tokens.train_tokenizer(["some text"], 260).to_str())
     assert train(token_folder, "--experiment-name", "a", "--model.vocab-size", "300", "--tokenizer", "t.json") == 0
     capsys.readouterr()
     assert main(["sample", "runs/a", "--prompt", "x" * 20, "--max-new-tokens", "30"]) == 0
