@@ -304,6 +304,7 @@ def test_which_of_two_results_is_right_and_on_which_inputs():
         (lambda velocity, x, t: velocity(x, 0.5), "handed"),
         (lambda velocity, x, t: velocity(x, t.double()).float(), "handed"),
         (lambda velocity, x, t: velocity(x, t * t), "handed"),
+        (lambda velocity, x, t: velocity(x + x.cumsum(1), t), "handed"),
         (lambda velocity, x, t: velocity(x, t) + x * t.view(-1, 1) ** 2, "combined"),
         (lambda velocity, x, t: velocity(torch.cat((x, x)), torch.cat((t, t)))[: len(x)], ""),
     ],

@@ -150,13 +150,14 @@ class Examination:
         if trial.misuse[0] == "handed":
             cause, message = "handed", f"{trial.misuse[1]} {message}"
         elif stage in ("value", "shape"):
+            stray = next((t.stray for t in trials if t.stray[0] == "handed"), trial.stray)
             name, sentence = relation(self.names, alike, self.rules.tolerance)
             if name and stage == "shape":
                 message = f"{message} {sentence}"
             elif name:
                 cause, message = f"relation:{name}", sentence
-            elif trial.stray[0]:
-                cause, message = trial.stray
+            elif any(stray):
+                cause, message = stray
             elif limits and stage == "value":
                 cause = "some inputs"
         return self.outcome(cause, f"{message} {limits}".strip(), trial, self.rules.section)

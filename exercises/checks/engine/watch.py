@@ -165,12 +165,15 @@ def kind_of(item) -> tuple:
 def strays(function: Callable, name: str, meant: list[tuple], log: list[tuple]) -> tuple[str, str]:
     """(cause, sentence) of how a wrong result comes about: by other calls than ours, or by what is made of them."""
     for handed in log:
-        for i, (place, item) in enumerate(zip(inspect.signature(function).parameters, handed, strict=False)):
-            found = {difference(call[i], item, 1e-4) for call in meant}
-            if found == {"value"}:
-                return "handed", f"It calls {name} with another {place} than ours ever does."
-            if "" not in found:
-                return "", ""
+        found = [[difference(a, b, 1e-4) for a, b in zip(call, handed, strict=False)] for call in meant]
+        if any(not any(stages) for stages in found):
+            continue
+        if any(stage not in ("", "value") for stages in found for stage in stages):
+            return "", ""
+        places = zip(inspect.signature(function).parameters, *found, strict=False)
+        never = next((place for place, *stages in places if all(stages)), "")
+        which = f"another {never} than ours ever does" if never else "arguments that do not belong together"
+        return "handed", f"It calls {name} with {which}."
     if len(log) < len(meant):
         return "calls", f"It calls {name} {len(log)} times; ours does {len(meant)} times."
     return "combined", f"It calls {name} with the right things; what it makes of the results is not right."
