@@ -85,9 +85,12 @@ def render(records: list[dict]) -> str:
         place = (record["track"], machine_class(record), *map(str, machine(record).values()), record["data_sha256"])
         groups.setdefault(place, {}).setdefault(record["recipe"], []).append(record)
     boards = {place: standings(recipes) for place, recipes in groups.items()}
-    shown = [
-        (place[0], name, row[0]) for place, (_, met) in boards.items() for name, row in met.items() if row[2] == "shown"
-    ]
+    shown = {
+        (place[0], name, row[0], place[2])
+        for place, (_, met) in boards.items()
+        for name, row in met.items()
+        if row[2] == "shown"
+    }
     lines = []
     for place, recipes in sorted(groups.items()):
         track, kind, name, dtype, threads, flags, data = place
@@ -115,7 +118,7 @@ def render(records: list[dict]) -> str:
                 f"provisional: {len(runs)} of {SEEDS} runs"
                 if len(runs) < SEEDS
                 else "confirmed"
-                if shown.count((track, recipe, other)) > 1
+                if sum(row[:3] == (track, recipe, other) for row in shown) > 1
                 else "submitted",
             ]
             cells = [

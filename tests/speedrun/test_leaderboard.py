@@ -72,6 +72,7 @@ def test_dtypes_threads_and_flags_are_machines_of_their_own():
     text = render([{**run, "hardware": machine} for run in SEVEN for machine in (plain, fast)])
     assert "float32, 2 threads, processor flags not recorded" in text
     assert "bfloat16, 2 threads, processor flags avx2 avx512_bf16" in text and len(rows(text, "best")) == 2
+    assert all("submitted" in row for row in rows(text, "best")), "one name is no second machine"
 
 
 def test_machines_and_data_are_kept_apart_and_the_lowest_loss_comes_first():
