@@ -246,8 +246,8 @@ EXERCISES = {
         + r"""
             renormalised:
             future = ~> w = scores.softmax(dim=-1).tril()\nreturn w / w.sum(dim=-1, keepdim=True)\nfuture =
-            Where a forbidden score is far larger than the allowed ones, the softmax leaves those nothing, and dividing again
-            is 0/0. Mask before the softmax.
+            Where a forbidden score is far larger than the allowed ones, the softmax leaves those nothing: dividing again is
+            0/0. Mask before the softmax.
 
             over dimension 1:
             dim=-1 ~> dim=1
@@ -270,8 +270,8 @@ EXERCISES = {
         mistakes=[
             Mistake(
                 "overflow",
-                "It fails only on scores near 1,000, whose exponentials are infinite, or 0 in a whole row. Subtract each row's "
-                "largest allowed score first, or let softmax do it.",
+                "It fails only on scores near 1,000: their exponentials are infinite, or 0 in a whole row. Subtract each "
+                "row's largest allowed score first, or let softmax do it.",
                 "the-mask",
                 only=lambda scores: scores.abs().max() > 100,
             ),
@@ -320,8 +320,8 @@ EXERCISES = {
         edits="""
             only viewed:
             (B, T, n_heads, width // n_heads).transpose(1, 2) ~> (B, n_heads, T, width // n_heads)
-            The shape is right, not the numbers: your first head holds all of the first tokens. Cut the features first, then
-            let heads and tokens change places.
+            The shape is right, not the numbers: your first head holds all of the first tokens. Cut the features first;
+            then let heads and tokens change places.
 
             x.reshape(B, T, n_heads, width // n_heads).transpose(1, 2) ~> x.mT.reshape(B, n_heads, T, width // n_heads)
             Tokens and features change places, and then you cut what lies in memory: a mixture. Cut the features first.
