@@ -27,6 +27,7 @@ def _texts(g):
 def _tables(g):
     yield torch.zeros(1, 4, dtype=torch.int64), 1.0
     yield torch.tensor([[4, 0, 0], [1, 2, 3]]), 1.0
+    yield torch.tensor([[0, 0, 0], [0, 0, 2]]), 0.125
     yield torch.randint(9, (4, 4), generator=g), 0.25
     yield torch.randint(9, (2, 7), generator=g), 0.5
     yield torch.randint(9, (30, 5), generator=g), 1 / 64
@@ -118,6 +119,9 @@ EXERCISES = {
             ids[:-1] ~> ids[:-2] && ids[1:] ~> ids[2:]
             These are tokens two places apart; a pair is a token and the one right after it.
 
+            return counts.view(vocab_size, vocab_size) ~> return counts.view(vocab_size, -1).sum(0).repeat(vocab_size, 1)
+            All rows are the same: [[0] * V] * V, or expand, is one row that is named V times.
+
             return counts.view(vocab_size, vocab_size) ~> counts = counts.view(vocab_size, -1)\nreturn counts + counts.T
             Each pair is counted in both directions. After 'n' comes '=' does not say that after '=' comes 'n'.
 
@@ -172,7 +176,8 @@ EXERCISES = {
             Only the zeros were raised; alpha is added to every count.
 
             counts + alpha ~> counts
-            alpha has no effect: what never occurred is still impossible, and an empty row is 0/0.
+            counts + alpha ~> counts && return more ~> return (more && =True) ~> =True)).nan_to_num(1 / counts.shape[1])
+            alpha has no effect: what never occurred in a row with counts is still impossible.
 
             counts + alpha ~> counts + alpha / counts.shape[1]
             alpha is shared out among the V counts of a row. Each count gets all of it.
@@ -190,6 +195,7 @@ EXERCISES = {
 
             / more.sum(dim=1, keepdim=True) ~>
             more.sum(dim=1, keepdim=True) ~> counts.shape[1]
+            more.sum(dim=1, keepdim=True) ~> more.sum(dim=1, keepdim=True).clamp(min=1)
             more.sum(dim=1, keepdim=True) ~> more.max(dim=1, keepdim=True).values
             The rows do not add up to 1: each has to be divided by its own sum.
         """,
@@ -213,7 +219,12 @@ EXERCISES = {
             nats.sum() / math.log(2) ~> nats.log2().sum()
             nats.sum() / math.log(2) ~> -nats.log2().sum()
             nats.sum() / math.log(2) ~> nats.sum().log2()
-            A logarithm is taken of the surprise, which is one already: from nats to bits is a division.
+            nats.sum() ~> nats.exp().sum()
+            The surprise is a logarithm already: from nats to bits is neither another one nor an exponential, but a division.
+
+            .item() ~> .double().round(decimals=2).item()
+            .item() ~> .double().round(decimals=4).item()
+            It is rounded. Return what comes out, and round where you print.
 
             mean of ratios:
             bits / token_bytes[ids].sum() ~> (nats / math.log(2) / token_bytes[ids]).mean()
@@ -285,7 +296,8 @@ EXERCISES = {
 
             bits:
             .mean() ~> .mean() / math.log(2)
-            That is in bits, a factor 1/ln 2 more; the loss is in nats here.
+            sum(dim=1).log() ~> sum(dim=1).log2()
+            That is in bits, wholly or in one term: log2, or a factor 1/ln 2 more. The loss is in nats here.
 
             every target:
             .gather(1, targets[:, None])[:, 0] ~> [:, targets] && log_total - ~> log_total[:, None] -
@@ -310,6 +322,10 @@ EXERCISES = {
 
             (log_total - chosen).mean() ~> -(chosen - log_total).exp().mean().log()
             The logarithm of the mean probability is not the mean of the logarithms: each row has its own surprise.
+
+            (log_total - chosen).mean() ~> -(chosen - log_total).exp().mean()
+            (log_total - chosen).mean() ~> (chosen - log_total).exp().mean()
+            That is the probability of the targets. Their surprise is minus its logarithm.
 
             shifted = ~> return -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1).mean()\nshifted =
             That is the entropy: how surprised the model expects to be. Asked for is its surprise at the targets.
@@ -381,6 +397,13 @@ EXERCISES = {
             logits.softmax(dim=1) ~> logits.log_softmax(dim=1)
             1 is taken from the logits, or from logarithms; take it from the probabilities.
 
+            / len(targets) ~> && -= 1 ~> -= 1 / len(targets)
+            logits.softmax(dim=1) ~> logits.softmax(dim=1) / len(targets) && return gradient / len(targets) ~> return gradient
+            Only one of the two terms is divided by N. The mean goes over both.
+
+            return gradient ~> return -F.one_hot(targets, logits.shape[1]) / logits.softmax(dim=1)
+            That is the derivative by the target's probability. Asked for is the one by the logits: the chain goes on.
+
             logits.softmax(dim=1) ~> logits.softmax(dim=1) * (1 - logits.softmax(dim=1))
             p(1 − p) is how a probability changes with its own logit. The logarithm in the loss makes p − 1 of it.
         """,
@@ -439,8 +462,8 @@ EXERCISES = {
 
             nothing beyond u:
             return drawn.clamp(max=last) ~> return (ends > u[:, None]).int().argmax(dim=1)
-            Where rounding leaves all running sums below u, none is greater, and the argmax of zeros alone is 0: it draws
-            token 0. Take the last possible one.
+            Where rounding leaves all running sums below u, none is greater, and the argmax of zeros alone is 0. Take the
+            last possible token then.
 
             .cumsum(dim=0) ~>
             Each u is compared with the probabilities themselves. Lay them end to end: running sums.
@@ -457,9 +480,15 @@ EXERCISES = {
             ),
             Mistake(
                 "zero",
-                "It fails at temperature 0, where there is nothing to divide by: take the largest logit, for each u.",
+                "It fails at temperature 0, and there alone: take the largest logit, the first of equals, once for each u.",
                 "drawing-from-it",
                 only=lambda logits, temperature, u: temperature == 0,
+            ),
+            Mistake(
+                "overflow",
+                "It fails where a logit over the temperature exceeds 88: its exponential is infinite. Subtract the largest.",
+                "the-same-table-learned",
+                only=lambda logits, temperature, u: temperature > 0 and logits.max() / temperature > 88,
             ),
         ],
     ),

@@ -26,6 +26,7 @@ MASK = r"""
 
     diagonal masked [the-mask]:
     diagonal=1 ~> diagonal=0
+    diagonal=1 ~> diagonal=0 && softmax(dim=-1) ~> softmax(dim=-1).nan_to_num()
     The token itself is masked too, so the first row has nothing left and is 0/0. It may see itself.
 
     one token ahead [the-mask]:
@@ -204,11 +205,15 @@ EXERCISES = {
             itself left out:
             tril() ~> tril(-1)
             tril() ~> tril(-1) && keepdim=True) ~> keepdim=True).clamp_min(1)
+            tril() ~> tril(-1) && weights.sum(dim=1, keepdim=True) ~> torch.arange(1, T + 1)[:, None]
             tril() ~> tril(-1) && weights = weights / ~> weights[0, 0] = 1\nweights = weights /
             Row t averages the rows before it and leaves out its own; it should be counted.
 
             tril() ~> tril(1)
             Row t averages row t + 1 too, which is still to come.
+
+            return weights @ x ~> return x.mean(dim=2, keepdim=True).expand_as(x)
+            The features of a token are averaged. The mean goes over tokens, each feature by itself.
 
             divided along the columns:
             , keepdim=True ~>
@@ -246,8 +251,8 @@ EXERCISES = {
         + r"""
             renormalised:
             future = ~> w = scores.softmax(dim=-1).tril()\nreturn w / w.sum(dim=-1, keepdim=True)\nfuture =
-            Where a forbidden score is far larger than the allowed ones, the softmax leaves those nothing: dividing again is
-            0/0. Mask before the softmax.
+            Where a forbidden score is far larger than the allowed ones, the softmax leaves those nothing, and dividing
+            again is 0/0. Mask before the softmax.
 
             over dimension 1:
             dim=-1 ~> dim=1
@@ -264,14 +269,15 @@ EXERCISES = {
             -torch.inf ~> -10.0
             -torch.inf ~> -100.0
             -torch.inf ~> -1000.0
+            scores.masked_fill(future, -torch.inf) ~> (scores - 100.0 * future)
             scores.masked_fill(future, -torch.inf) ~> (scores - 1000.0 * future)
             The forbidden scores became a finite number, and where real ones are lower still, the future wins.
         """,
         mistakes=[
             Mistake(
                 "overflow",
-                "It fails only on scores near 1,000: their exponentials are infinite, or 0 in a whole row. Subtract each "
-                "row's largest allowed score first, or let softmax do it.",
+                "It fails only on scores near 1,000. There e^1000 is infinite, e^−1000 is 0, and a mask of −500 no longer "
+                "hides. Mask with −∞, and subtract each row's largest allowed score, or let softmax do it.",
                 "the-mask",
                 only=lambda scores: scores.abs().max() > 100,
             ),
@@ -320,6 +326,7 @@ EXERCISES = {
         edits="""
             only viewed:
             (B, T, n_heads, width // n_heads).transpose(1, 2) ~> (B, n_heads, T, width // n_heads)
+            reshape(B, T, n_heads, width // n_heads).transpose(1, 2) ~> view(B, n_heads, T, width // n_heads)
             The shape is right, not the numbers: your first head holds all of the first tokens. Cut the features first;
             then let heads and tokens change places.
 
@@ -364,7 +371,8 @@ EXERCISES = {
 
             one head for all:
             .repeat_interleave(group, dim=1) ~> [:, :1]
-            All query heads use key and value head 0.
+            .repeat_interleave(group, dim=1) ~> .mean(dim=1, keepdim=True)
+            All query heads use one and the same key and value head.
 
             .repeat_interleave(group, dim=1) ~>
             K key heads do not fit H query heads: each key head has to serve H/K of them.
@@ -443,7 +451,11 @@ EXERCISES = {
 
             always itself:
             places or [t] ~> [*{*places, t}]
+            places or [t] ~> [*places, t]
             The token itself has weight even where there is something to look up.
+
+            range(T): ~> range(1, T):
+            The first row is left empty. It has no earlier token to look up, and so its weight on itself.
 
             falls back on the first:
             or [t] ~> or [0]

@@ -518,6 +518,37 @@ def draw_zero_divides(logits, temperature, u):
     return torch.searchsorted(ends, u, right=True).clamp(max=last)
 
 
+def rows_without_counts_clamped(counts, alpha):
+    return (counts + alpha) / (counts + alpha).sum(-1, keepdim=True).clamp(min=1)
+
+
+def pairs_in_one_row(ids, vocab_size):
+    counts = [[0] * vocab_size] * vocab_size
+    for a, b in pairwise(ids.tolist()):
+        counts[a][b] += 1
+    return torch.tensor(counts)
+
+
+def surprise_shifted_by_the_target(logits, targets):
+    return (logits - logits.gather(1, targets[:, None])).exp().sum(1).log().mean()
+
+
+def draw_nothing_beyond(logits, temperature, u):
+    if temperature == 0:
+        return torch.full((len(u),), int(logits.argmax()))
+    ends = (logits / temperature).softmax(0).cumsum(0)
+    return (ends[None] > u[:, None]).int().argmax(1)
+
+
+def draw_without_temperature(logits, temperature, u):
+    ends = logits.softmax(0).cumsum(0)
+    return torch.searchsorted(ends, u.contiguous(), right=True).clamp(max=int(logits.isfinite().nonzero().max()))
+
+
+def bytes_as_text(nats, ids, token_bytes):
+    return str(wrong_3_returns_tensor(nats, ids, token_bytes).item())
+
+
 PLANTED = {
     "02.1": Planted(
         correct=[correct_1_one_hot_product, pairs_in_dictionary, pairs_accumulated],
@@ -528,6 +559,11 @@ PLANTED = {
             Wrong(wrong_1_wraps_round, "ring", from_text=True),
             Wrong(wrong_1_float_counts, "dtype", from_text=True),
             Wrong(pairs_flat, "shape"),
+            Wrong(
+                pairs_in_one_row,
+                "return counts.view(vocab_size, vocab_size) ~> "
+                "return counts.view(vocab_size, -1).sum(0).repeat(vocab_size, 1)",
+            ),
             Wrong(pairs_one_beyond, "crashed"),
         ],
     ),
@@ -539,6 +575,10 @@ PLANTED = {
             Wrong(wrong_2_alpha_truncated, "alpha cut off", from_text=True),
             Wrong(wrong_2_alpha_added_once, "alpha once in the sum", from_text=True),
             Wrong(wrong_2_returns_double, "dtype", from_text=True),
+            Wrong(
+                rows_without_counts_clamped,
+                "more.sum(dim=1, keepdim=True) ~> more.sum(dim=1, keepdim=True).clamp(min=1)",
+            ),
         ],
     ),
     "02.3": Planted(
@@ -549,6 +589,7 @@ PLANTED = {
             Wrong(wrong_3_mean_of_ratios, "mean of ratios", from_text=True),
             Wrong(wrong_3_bytes_of_vocabulary, "whole vocabulary", from_text=True),
             Wrong(wrong_3_end_of_text_one_byte, "end as a byte", from_text=True),
+            Wrong(bytes_as_text, "type"),
         ],
         equivalent={
             "call dropped: (bits / token_bytes[ids].sum()).item() (line 4)": "a tensor without dimensions will do",
@@ -564,6 +605,7 @@ PLANTED = {
             Wrong(wrong_4_all_targets_in_every_row, "every target", from_text=True),
             Wrong(wrong_4_bits, "bits", from_text=True),
             Wrong(surprise_clamped, "capped"),
+            Wrong(surprise_shifted_by_the_target, "underflow"),
             Wrong(surprise_borrowed, "library"),
         ],
         equivalent={
@@ -599,6 +641,8 @@ PLANTED = {
             Wrong(wrong_6_times_temperature, "times", from_text=True),
             Wrong(wrong_6_probabilities_divided, "no effect", from_text=True),
             Wrong(draw_zero_divides, "zero"),
+            Wrong(draw_nothing_beyond, "nothing beyond u"),
+            Wrong(draw_without_temperature, "no effect"),
         ],
         equivalent={
             "one less: 0 (line 5)": "one dimension is the first and the last",
