@@ -5,25 +5,98 @@ import math
 import torch
 from torch import Tensor
 
+from blueberry_checks import rules
 from blueberry_checks.engine.examine import Choice, Code, Mistake, Property
 
 NOT_ALLOWED = ("scaled_dot_product_attention", "multi_head_attention_forward", "MultiheadAttention")
 
+MASK = r"""
+    no mask [the-mask]:
+    .masked_fill(future, -torch.inf) ~>
+    The future has weight too: no score was masked.
 
-def _triangle(T: int) -> Tensor:
-    return torch.ones(T, T, dtype=torch.bool).tril()
+    mask after softmax [the-mask]:
+    .masked_fill(future, -torch.inf).softmax(dim=-1) ~> .softmax(dim=-1).masked_fill(future, 0)
+    The past's weights do not add up to 1: the softmax had shared some out to the future before the mask came.
+
+    upside down [the-mask]:
+    triu(diagonal=1) ~> tril(diagonal=-1)
+    triu(diagonal=1) ~> tril()
+    The past is masked and the later tokens are not: it is the past that should stay.
+
+    diagonal masked [the-mask]:
+    diagonal=1 ~> diagonal=0
+    diagonal=1 ~> diagonal=0 && softmax(dim=-1) ~> softmax(dim=-1).nan_to_num()
+    The token itself is masked too, so the first row has nothing left and is 0/0. It may see itself.
+
+    one token ahead [the-mask]:
+    diagonal=1 ~> diagonal=2
+    Each query also sees the key right after it. Which diagonal is the first forbidden one?
+
+    over the queries [query-key-value]:
+    dim=-1 ~> dim=-2
+    The softmax ran over the queries, down the columns. Each query's weights, a row, should add up to 1.
+
+    score 0 [the-mask]:
+    -torch.inf ~> 0
+    A score of 0 is no mask: its exponential is 1. What score has the exponential 0?
+
+    mask added as numbers [the-mask]:
+    scores.masked_fill(future, -torch.inf) ~> (scores + ~future)
+    A mask of 1 and 0, added to the scores, only raises the allowed ones by 1.
+
+    0 times infinity [the-mask]:
+    scores.masked_fill(future, -torch.inf) ~> (scores + future * -torch.inf)
+    Where the mask is 0, 0 times −∞ is not a number. masked_fill and where choose; they do not multiply.
+"""
+
+ATTEND = r"""
+    no scale [why-divide-by-the-root-of-d]:
+    / math.sqrt(D) ~>
+    The scores are not divided by √D.
+
+    divided by D [why-divide-by-the-root-of-d]:
+    math.sqrt(D) ~> D
+    The scores are divided by D; it should be its root.
+
+    multiplied by the root [why-divide-by-the-root-of-d]:
+    / math.sqrt(D) ~> * math.sqrt(D)
+    The scores are multiplied by √D; they should be divided by it.
+
+    root of T [why-divide-by-the-root-of-d]:
+    math.sqrt(D) ~> math.sqrt(T)
+    The root is taken of the number of tokens; D is the width of queries and keys.
+
+    scaled after softmax [why-divide-by-the-root-of-d]:
+    / math.sqrt(D) ~> && @ v ~> / math.sqrt(D) @ v
+    The weights are divided by √D, after the softmax; it is the scores that should be.
+
+    queries and keys swapped:
+    q @ k.mT ~> k @ q.mT
+    Your scores are K Qᵀ: row t holds what others ask of token t. It should hold what t asks of others.
+
+    no softmax [the-mask]:
+    .masked_fill(future, -torch.inf).softmax(dim=-1) ~> .masked_fill(future, 0)
+    The scores themselves are used as weights: they can be negative, and they do not add up to 1.
+
+    k.mT ~> k
+    The product q @ k pairs features with tokens: the last two dimensions of k should change places first.
+
+    k.mT ~> v.mT
+    @ v ~> @ k
+    Keys and values are mixed up: queries are compared with the keys, and the values are averaged.
+
+    softmax(dim=-1) ~> softmax(dim=-1).mT
+    The weights are turned round before the average: row t should hold what token t takes from each.
+
+    all dimensions turned round:
+    k.mT ~> k.permute(2, 1, 0)
+    `.T` turns all dimensions round, the batch too; you want only the last two swapped.
+"""
 
 
 def _draw(g: torch.Generator, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.randn(*shape, generator=g).to(dtype)
-
-
-# 04.1
-
-
-def _causal_average(x: Tensor) -> Tensor:
-    """The mean of rows 0…t, one row after the other."""
-    return torch.stack([x[:, : t + 1].mean(dim=1) for t in range(x.shape[1])], dim=1)
 
 
 def _average_cases(g: torch.Generator):
@@ -34,49 +107,6 @@ def _average_cases(g: torch.Generator):
     yield (_draw(g, 2, 6, 3, dtype=torch.float64),)
 
 
-def _without_itself(x: Tensor) -> Tensor:
-    weights = torch.ones(x.shape[1], x.shape[1], dtype=x.dtype).tril(-1)
-    return weights @ x / weights.sum(dim=1, keepdim=True)
-
-
-def _without_itself_safe(x: Tensor) -> Tensor:
-    weights = torch.ones(x.shape[1], x.shape[1], dtype=x.dtype).tril(-1)
-    return weights @ x / weights.sum(dim=1, keepdim=True).clamp_min(1)
-
-
-def _future_average(x: Tensor) -> Tensor:
-    return _causal_average(x.flip(1)).flip(1)
-
-
-def _running_sum(x: Tensor) -> Tensor:
-    return torch.ones(x.shape[1], x.shape[1], dtype=x.dtype).tril() @ x
-
-
-def _first_left_alone(x: Tensor) -> Tensor:
-    return torch.cat((x[:, :1], _without_itself_safe(x)[:, 1:]), dim=1)
-
-
-def _average_without_keepdim(x: Tensor) -> Tensor:
-    weights = torch.ones(x.shape[1], x.shape[1], dtype=x.dtype).tril()
-    return weights / weights.sum(dim=1) @ x
-
-
-def _average_by_columns(x: Tensor) -> Tensor:
-    weights = torch.ones(x.shape[1], x.shape[1], dtype=x.dtype).tril()
-    return weights / weights.sum(dim=0, keepdim=True) @ x
-
-
-# 04.2
-
-
-def _causal_weights(scores: Tensor) -> Tensor:
-    """Softmax over keys 0…i, one query after the other."""
-    weights = torch.zeros_like(scores)
-    for i in range(scores.shape[-1]):
-        weights[..., i, : i + 1] = scores[..., i, : i + 1].softmax(dim=-1)
-    return weights
-
-
 def _weights_cases(g: torch.Generator):
     yield (torch.zeros(4, 4),)
     yield (torch.tensor([[1.0, 3.0], [2.0, -1.0]]),)
@@ -85,79 +115,6 @@ def _weights_cases(g: torch.Generator):
     yield (_draw(g, 3, 4, 4, dtype=torch.float64),)
     yield (1000 * _draw(g, 2, 5, 5).clamp(-1, 1),)
     yield (torch.tensor([[-1000.0, 1000.0, 1000.0], [-1000.0, -999.0, 1000.0], [5.0, 4.0, 3.0]]),)
-
-
-def _filled(scores: Tensor, allowed: Tensor, dim: int = -1, value: float = -torch.inf) -> Tensor:
-    return scores.masked_fill(~allowed, value).softmax(dim=dim)
-
-
-def _mask_after(scores: Tensor) -> Tensor:
-    return scores.softmax(dim=-1) * _triangle(scores.shape[-1])
-
-
-def _renormalised(scores: Tensor) -> Tensor:
-    weights = _mask_after(scores)
-    return weights / weights.sum(dim=-1, keepdim=True)
-
-
-def _over_dimension_1(scores: Tensor) -> Tensor:
-    return _filled(scores, _triangle(scores.shape[-1]), dim=1)
-
-
-def _over_dimension_0(scores: Tensor) -> Tensor:
-    return _filled(scores, _triangle(scores.shape[-1]), dim=0)
-
-
-def _added_mask(scores: Tensor) -> Tensor:
-    return (scores + _triangle(scores.shape[-1])).softmax(dim=-1)
-
-
-def _zero_mask(scores: Tensor) -> Tensor:
-    return (scores * _triangle(scores.shape[-1])).softmax(dim=-1)
-
-
-def _overflows(answer) -> bool:
-    small = torch.tensor([[2.0, 1.0], [0.0, 3.0]])
-    return torch.allclose(answer(small), _causal_weights(small)) and bool(answer(torch.full((2, 2), 1e3)).isnan().any())
-
-
-def _small_number(size: float):
-    return lambda scores: _filled(scores, _triangle(scores.shape[-1]), value=-size)
-
-
-# 04.4
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """For each token, in turn: scores with the keys so far, weights, average of the values so far."""
-    rows = []
-    for t in range(q.shape[1]):
-        scores = (k[:, : t + 1] * q[:, t : t + 1]).sum(dim=-1) / math.sqrt(q.shape[-1])  # (B, t + 1)
-        rows.append((scores.softmax(dim=-1)[..., None] * v[:, : t + 1]).sum(dim=1))
-    return torch.stack(rows, dim=1)
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None, weigh=_causal_weights) -> Tensor:
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    return weigh(q @ k.mT * scale) @ v
-
-
-def _turned_all_round(answer) -> bool:
-    """Whether it stops on q @ k.T, with the very words torch has for it."""
-    q, k, v = _attention_example()
-    try:
-        q @ k.permute(2, 1, 0)
-    except RuntimeError as error:
-        expected = str(error)
-    try:
-        answer(q, k, v)
-    except RuntimeError as error:
-        return str(error) == expected
-    return False
-
-
-def _one_long_sequence(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return _attend(*(x.flatten(0, 1)[None] for x in (q, k, v))).view_as(v)
 
 
 def _attention_example() -> tuple:
@@ -172,17 +129,7 @@ def _attention_cases(g: torch.Generator):
     yield _draw(g, 3, 6, 8), _draw(g, 3, 6, 8), _draw(g, 3, 6, 5)
     yield _draw(g, 2, 5, 5), _draw(g, 2, 5, 5), _draw(g, 2, 5, 5)
     yield tuple(_draw(g, 2, 4, 9, dtype=torch.float64) for _ in range(3))
-
-
-def _no_peeking(answer, shape: tuple[int, ...] = (1, 5, 4)) -> str | None:
-    g = torch.Generator().manual_seed(1)
-    q, k, v = (_draw(g, *shape) for _ in range(3))
-    before = answer(q.clone(), k.clone(), v.clone())
-    k[..., 3:, :], v[..., 3:, :] = 50.0, -50.0
-    after = answer(q.clone(), k, v)
-    if torch.allclose(before[..., :3, :], after[..., :3, :], atol=1e-5):
-        return None
-    return "Keys and values of tokens 3 and 4 were changed, and the output of a token before them changed too."
+    yield _draw(g, 1, 5, 4), 10 * _draw(g, 1, 5, 4), _draw(g, 1, 5, 4)
 
 
 def _learns(answer, shape: tuple[int, ...] = (1, 4, 4)) -> str | None:
@@ -198,15 +145,6 @@ def _learns(answer, shape: tuple[int, ...] = (1, 4, 4)) -> str | None:
     return None
 
 
-# 04.5
-
-
-def _split_heads(x: Tensor, n_heads: int) -> Tensor:
-    """One slice of the features a head."""
-    D = x.shape[2] // n_heads
-    return torch.stack([x[:, :, h * D : (h + 1) * D] for h in range(n_heads)], dim=1)
-
-
 def _split_cases(g: torch.Generator):
     yield torch.randint(100, (1, 3, 4), generator=g), 2
     yield _draw(g, 2, 5, 12), 3
@@ -214,31 +152,6 @@ def _split_cases(g: torch.Generator):
     yield _draw(g, 3, 2, 8, dtype=torch.float64), 1
     yield _draw(g, 2, 6, 4).transpose(1, 2), 3
     yield _draw(g, 2, 3, 6), 6
-
-
-def _split_only_viewed(x: Tensor, n_heads: int) -> Tensor:
-    return x.reshape(x.shape[0], n_heads, x.shape[1], -1)
-
-
-def _split_interleaved(x: Tensor, n_heads: int) -> Tensor:
-    return x.reshape(*x.shape[:2], -1, n_heads).permute(0, 3, 1, 2)
-
-
-def _split_not_moved(x: Tensor, n_heads: int) -> Tensor:
-    return x.reshape(*x.shape[:2], n_heads, -1)
-
-
-def _split_features_first(x: Tensor, n_heads: int) -> Tensor:
-    return _split_heads(x, n_heads).mT
-
-
-# 04.6
-
-
-def _grouped_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """One head after the other, with its group's key and value head."""
-    group = q.shape[1] // k.shape[1]
-    return torch.stack([_attention(q[:, h], k[:, h // group], v[:, h // group]) for h in range(q.shape[1])], dim=1)
 
 
 def _grouped_example() -> tuple:
@@ -256,57 +169,7 @@ def _grouped_cases(g: torch.Generator):
         (2, 6, 2, 6, 3, torch.float64),
     ):
         yield tuple(_draw(g, B, heads, T, D, dtype=dtype) for heads in (H, K, K))
-
-
-def _grouped(q: Tensor, k: Tensor, v: Tensor, spread, **how) -> Tensor:
-    groups = q.shape[1] // k.shape[1]
-    return _attend(q, spread(k, groups), spread(v, groups), **how)
-
-
-def _interleave(x: Tensor, groups: int) -> Tensor:
-    return x.repeat_interleave(groups, dim=1)
-
-
-def _tile(x: Tensor, groups: int) -> Tensor:
-    return x.repeat(1, groups, 1, 1)
-
-
-def _first_head(x: Tensor, groups: int) -> Tensor:
-    return x[:, :1].repeat_interleave(groups * x.shape[1], dim=1)
-
-
-def _mean_of_groups(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    q = q.unflatten(1, (k.shape[1], -1)).mean(dim=2)
-    return _attend(q, k, v)
-
-
-def _mean_copied(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return _mean_of_groups(q, k, v).repeat_interleave(q.shape[1] // k.shape[1], dim=1)
-
-
-def _repeated_k_times(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return _attend(q, _interleave(k, k.shape[1]), _interleave(v, v.shape[1]))
-
-
-def _all_see_all(scores: Tensor) -> Tensor:
-    return scores.softmax(dim=-1)
-
-
-def _down_the_columns(scores: Tensor) -> Tensor:
-    return _filled(scores, _triangle(scores.shape[-1]), dim=-2)
-
-
-# 04.7
-
-
-def _lookup_weights(ids: Tensor) -> Tensor:
-    """The rule of the exercise, word for word."""
-    T = len(ids)
-    weights = torch.zeros(T, T)
-    for t in range(T):
-        places = [j for j in range(1, t + 1) if ids[j - 1] == ids[t]] or [t]
-        weights[t, places] = 1 / len(places)
-    return weights
+    yield _draw(g, 1, 2, 5, 4), 10 * _draw(g, 1, 1, 5, 4), _draw(g, 1, 1, 5, 4)
 
 
 def _lookup_cases(g: torch.Generator):
@@ -318,223 +181,106 @@ def _lookup_cases(g: torch.Generator):
         yield (torch.randint(kinds, (length,), generator=g),)
 
 
-def _lookup(ids: Tensor, places, *, none=lambda t: [t], share: bool = True) -> Tensor:
-    T = len(ids)
-    weights = torch.zeros(T, T)
-    for t in range(T):
-        found = [j for j in places(ids, t) if 0 <= j < T] or none(t)
-        for j in found:
-            weights[t, j] = 1 / len(found) if share else 1.0
-    return weights
-
-
-def _followers(ids: Tensor, t: int) -> list[int]:
-    return [j for j in range(1, t + 1) if ids[j - 1] == ids[t]]
-
-
-def _same_tokens(ids: Tensor, t: int) -> list[int]:
-    return [j for j in range(t) if ids[j] == ids[t]]
-
-
-def _same_and_itself(ids: Tensor, t: int) -> list[int]:
-    return [j for j in range(t + 1) if ids[j] == ids[t]]
-
-
-def _before_them(ids: Tensor, t: int) -> list[int]:
-    return [j - 1 for j in range(1, t) if ids[j] == ids[t]]
-
-
-def _followers_with_future(ids: Tensor, t: int) -> list[int]:
-    return [j for j in range(1, len(ids)) if ids[j - 1] == ids[t]]
-
-
-def _earlier_followers(ids: Tensor, t: int) -> list[int]:
-    return [j for j in range(1, t) if ids[j - 1] == ids[t]]
-
-
-def _latest_only(ids: Tensor, t: int) -> list[int]:
-    return _followers(ids, t)[-1:]
-
-
-def _first_only(ids: Tensor, t: int) -> list[int]:
-    return _followers(ids, t)[:1]
-
-
-def _wrapped_round(ids: Tensor, t: int) -> list[int]:
-    return [j for j in range(t + 1) if ids[j - 1] == ids[t]]
-
-
-def _by_any_spread(ids: Tensor) -> Tensor:
-    weights = _lookup(ids, _followers, none=lambda t: [])
-    return torch.where(weights.sum(dim=1, keepdim=True) > 0, weights, math.nan)
-
-
 EXERCISES = {
     "04.1": Code(
-        reference=_causal_average,
         example=(torch.tensor([[[2.0], [4.0], [9.0]]]),),
         cases=_average_cases,
-        mistakes=[
-            Mistake(
-                "running sum",
-                "These are sums, not means: each row of the weights should add up to 1.",
-                section="averaging-the-past",
-                wrong=_running_sum,
-            ),
-            Mistake(
-                "divided by T",
-                "Every row is divided by the number of all tokens. Row t has only t + 1 of them to average.",
-                section="averaging-the-past",
-                wrong=lambda x: _running_sum(x) / x.shape[1],
-            ),
-            Mistake(
-                "future",
-                "Your rows average over the tokens from t on. Is the triangle the right way up?",
-                section="averaging-the-past",
-                wrong=_future_average,
-            ),
-            Mistake(
-                "itself left out",
-                "Row t averages the rows before it and leaves out its own; it should be counted.",
-                section="averaging-the-past",
-                wrong=_without_itself,
-            ),
-            Mistake(
-                "itself left out",
-                "Row t averages the rows before it and leaves out its own; it should be counted.",
-                section="averaging-the-past",
-                wrong=_without_itself_safe,
-            ),
-            Mistake(
-                "itself left out",
-                "Row t averages the rows before it and leaves out its own; it should be counted.",
-                section="averaging-the-past",
-                wrong=_first_left_alone,
-            ),
-            Mistake(
-                "divided along the columns",
-                "Column j of your weights is divided by j + 1. The row sums have to stand as a column, with keepdim, "
-                "to divide the rows.",
-                section="averaging-the-past",
-                wrong=_average_without_keepdim,
-            ),
-            Mistake(
-                "mean of all",
-                "Every row is the mean of the whole sequence, the future included.",
-                section="averaging-the-past",
-                wrong=lambda x: x.mean(dim=1, keepdim=True).expand_as(x),
-            ),
-            Mistake(
-                "columns add up",
-                "The columns of your weights add up to 1. Each row is one average, so it is the rows that should.",
-                section="averaging-the-past",
-                wrong=_average_by_columns,
-            ),
-            Mistake(
-                "off by one",
-                "Row t is divided by t, not by the t + 1 rows that it adds up; the first one is 0/0 or divided by 1.",
-                section="averaging-the-past",
-                wrong=lambda x: _running_sum(x) / torch.arange(x.shape[1]).clamp_min(1)[:, None].to(x.dtype),
-            ),
-        ],
+        section="averaging-the-past",
         not_allowed=("cumsum", "cumulative_trapezoid", "cummean", "logcumsumexp"),
+        no_loops=True,
+        edits=r"""
+            running sum:
+            / weights.sum(dim=1, keepdim=True) ~>
+            These are sums, not means: each row of the weights should add up to 1.
+
+            divided by T:
+            weights.sum(dim=1, keepdim=True) ~> T
+            Every row is divided by the number of all tokens. Row t has only t + 1 of them to average.
+
+            future:
+            tril() ~> triu()
+            tril() ~> triu(1)
+            Your rows average over later tokens. Is the triangle the right way up?
+
+            itself left out:
+            tril() ~> tril(-1)
+            tril() ~> tril(-1) && keepdim=True) ~> keepdim=True).clamp_min(1)
+            tril() ~> tril(-1) && weights.sum(dim=1, keepdim=True) ~> torch.arange(1, T + 1)[:, None]
+            tril() ~> tril(-1) && weights = weights / ~> weights[0, 0] = 1\nweights = weights /
+            Row t averages the rows before it and leaves out its own; it should be counted.
+
+            tril() ~> tril(1)
+            Row t averages row t + 1 too, which is still to come.
+
+            return weights @ x ~> return x.mean(dim=2, keepdim=True).expand_as(x)
+            The features of a token are averaged. The mean goes over tokens, each feature by itself.
+
+            divided along the columns:
+            , keepdim=True ~>
+            Column j of your weights is divided by j + 1. To divide rows, the sums have to stand as a column: keepdim.
+
+            mean of all:
+            .tril() ~>
+            Every row is the mean of the whole sequence, the future included.
+
+            columns add up:
+            dim=1 ~> dim=0
+            The columns of your weights add up to 1. Each row is one average, so it is the rows that should.
+
+            weights.sum(dim=1, keepdim=True) ~> weights.sum(dim=0)[:, None]
+            Row t is divided by T - t, the sum of a column of the triangle; it adds up t + 1 rows.
+
+            weights @ x ~> weights.T @ x
+            The weights are right, and then turned round: row t takes from row s what s should take from t.
+
+            off by one:
+            weights.sum(dim=1, keepdim=True) ~> torch.arange(T)[:, None]
+            weights.sum(dim=1, keepdim=True) ~> torch.arange(T).clamp_min(1)[:, None]
+            weights.sum(dim=1, keepdim=True) ~> torch.arange(2, T + 2)[:, None]
+            Row t adds up t + 1 rows, and is divided by one more or one less than that.
+
+            weights / weights.sum(dim=1, keepdim=True) ~> weights.softmax(dim=1)
+            A softmax of ones and zeros gives the zeros weight too: e⁰ is 1. Divide each row by its sum.
+        """,
     ),
     "04.2": Code(
-        reference=_causal_weights,
         example=(torch.tensor([[0.0, 5.0], [0.0, math.log(3)]]),),
         cases=_weights_cases,
+        section="the-mask",
+        edits=MASK
+        + r"""
+            renormalised:
+            future = ~> w = scores.softmax(dim=-1).tril()\nreturn w / w.sum(dim=-1, keepdim=True)\nfuture =
+            Where a forbidden score is far larger than the allowed ones, the softmax leaves those nothing, and dividing
+            again is 0/0. Mask before the softmax.
+
+            over dimension 1:
+            dim=-1 ~> dim=1
+            Dimension 1 is the keys only where there are two dimensions. Count from the end: keys come last.
+
+            over dimension 0:
+            dim=-1 ~> dim=0
+            The softmax ran over dimension 0: the queries, or the batch if there is one. Keys come last: -1.
+
+            .softmax(dim=-1) ~> .flatten(-2).softmax(dim=-1).view_as(scores)
+            All weights of a matrix add up to 1 together. Each row should, by itself.
+
+            mask too weak:
+            -torch.inf ~> -10.0
+            -torch.inf ~> -100.0
+            -torch.inf ~> -1000.0
+            scores.masked_fill(future, -torch.inf) ~> (scores - 100.0 * future)
+            scores.masked_fill(future, -torch.inf) ~> (scores - 1000.0 * future)
+            The forbidden scores became a finite number, and where real ones are lower still, the future wins.
+        """,
         mistakes=[
             Mistake(
-                "no mask",
-                "The future has weights too: this is the plain softmax.",
-                section="the-mask",
-                wrong=_all_see_all,
-            ),
-            Mistake(
-                "mask after softmax",
-                "The future is 0, but your rows do not add up to 1: the softmax had already shared out some of it. "
-                "What score makes its exponential 0?",
-                section="the-mask",
-                wrong=_mask_after,
-            ),
-            Mistake(
-                "renormalised",
-                "Where a forbidden score is far larger than the allowed ones, the softmax leaves nothing for them, and "
-                "dividing again is 0/0. Mask before the softmax.",
-                section="the-mask",
-                wrong=_renormalised,
-            ),
-            Mistake(
-                "over dimension 1",
-                "Dimension 1 is the keys only where there are two dimensions. Count from the end: keys come last.",
-                section="the-mask",
-                wrong=_over_dimension_1,
-            ),
-            Mistake(
-                "over dimension 0",
-                "The softmax ran over dimension 0: down the columns where there are two dimensions, over the batch "
-                "where there are more. Count from the end: keys come last.",
-                section="the-mask",
-                wrong=_over_dimension_0,
-            ),
-            Mistake(
-                "upside down",
-                "Your weights lie on the token itself and those after it; the past is what should stay.",
-                section="the-mask",
-                wrong=lambda scores: _filled(scores, ~_triangle(scores.shape[-1]) | torch.eye(scores.shape[-1]).bool()),
-            ),
-            Mistake(
-                "upside down",
-                "Your mask forbids the past and the token itself, and allows the future.",
-                section="the-mask",
-                wrong=lambda scores: _filled(scores, ~_triangle(scores.shape[-1])),
-            ),
-            Mistake(
-                "diagonal masked",
-                "The token itself is masked too, so the first row has nothing left and is 0/0. It may see itself.",
-                section="the-mask",
-                wrong=lambda scores: _filled(scores, _triangle(scores.shape[-1]).tril(-1)),
-            ),
-            Mistake(
-                "one token ahead",
-                "Each query also sees the key right after it. Which diagonal is the first forbidden one?",
-                section="the-mask",
-                wrong=lambda scores: _filled(scores, torch.ones_like(_triangle(scores.shape[-1])).tril(1)),
-            ),
-            Mistake(
-                "over the queries",
-                "Your columns add up to 1, not your rows: the softmax ran over the queries.",
-                section="the-mask",
-                wrong=_down_the_columns,
-            ),
-            Mistake(
-                "score 0",
-                "A score of 0 is no mask: its exponential is 1. What score has the exponential 0?",
-                section="the-mask",
-                wrong=_zero_mask,
-            ),
-            Mistake(
-                "mask added as numbers",
-                "A mask of 1 and 0, added to the scores, only raises the allowed ones by 1.",
-                section="the-mask",
-                wrong=_added_mask,
-            ),
-            Mistake(
                 "overflow",
-                "Scores near 1,000 overflow: exp(1000) is infinite. Subtract the row's largest score first, "
-                "or let softmax do it.",
-                section="the-mask",
-                sign=_overflows,
+                "It fails only on scores near 1,000. There e^1000 is infinite, e^−1000 is 0, and a mask of −500 no longer "
+                "hides. Mask with −∞, and subtract each row's largest allowed score, or let softmax do it.",
+                "the-mask",
+                only=lambda scores: scores.abs().max() > 100,
             ),
-            *[
-                Mistake(
-                    "mask too weak",
-                    f"The forbidden scores became −{size:g}, and where real ones are lower still, the future wins.",
-                    section="the-mask",
-                    wrong=_small_number(size),
-                )
-                for size in (10.0, 100.0, 1000.0)
-            ],
         ],
     ),
     "04.3": Choice(
@@ -549,345 +295,183 @@ EXERCISES = {
         section="the-mask",
     ),
     "04.4": Code(
-        reference=_attention,
         example=_attention_example(),
         cases=_attention_cases,
+        section="query-key-value",
+        not_allowed=NOT_ALLOWED,
+        properties=[Property("gradient", _learns, "query-key-value")],
+        edits=MASK
+        + ATTEND
+        + r"""
+            wrong width [why-divide-by-the-root-of-d]:
+            math.sqrt(D) ~> math.sqrt(v.shape[-1])
+            The root is taken of the values' width E; D is the width of queries and keys.
+
+            dim=-1 ~> dim=0
+            The softmax ran over the batch: dimension 0. Keys come last.
+        """,
         mistakes=[
-            Mistake(
-                "all dimensions turned round",
-                "`.T` turns all dimensions round, the batch too; you want only the last two swapped.",
-                section="query-key-value",
-                sign=_turned_all_round,
-            ),
-            Mistake(
-                "no scale",
-                "The scores are not divided by √D.",
-                section="why-divide-by-the-root-of-d",
-                wrong=lambda q, k, v: _attend(q, k, v, scale=1.0),
-            ),
-            Mistake(
-                "divided by D",
-                "The scores are divided by D; it should be its root.",
-                section="why-divide-by-the-root-of-d",
-                wrong=lambda q, k, v: _attend(q, k, v, scale=1 / q.shape[-1]),
-            ),
-            Mistake(
-                "multiplied by the root",
-                "The scores are multiplied by √D; they should be divided by it.",
-                section="why-divide-by-the-root-of-d",
-                wrong=lambda q, k, v: _attend(q, k, v, scale=q.shape[-1] ** 0.5),
-            ),
-            Mistake(
-                "wrong width",
-                "The root is taken of the values' width E; D is the width of queries and keys.",
-                section="why-divide-by-the-root-of-d",
-                wrong=lambda q, k, v: _attend(q, k, v, scale=v.shape[-1] ** -0.5),
-            ),
-            Mistake(
-                "root of T",
-                "The root is taken of the number of tokens; D is the width of queries and keys.",
-                section="why-divide-by-the-root-of-d",
-                wrong=lambda q, k, v: _attend(q, k, v, scale=q.shape[1] ** -0.5),
-            ),
-            Mistake(
-                "no mask",
-                "Every token sees the later ones too.",
-                section="the-mask",
-                wrong=lambda q, k, v: _attend(q, k, v, weigh=_all_see_all),
-            ),
-            Mistake(
-                "mask after softmax",
-                "The weights of the earlier tokens do not add up to 1: the mask came after the softmax.",
-                section="the-mask",
-                wrong=lambda q, k, v: _attend(q, k, v, weigh=_mask_after),
-            ),
-            Mistake(
-                "upside down",
-                "Each token sees itself and the later ones, not the earlier ones.",
-                section="the-mask",
-                wrong=lambda q, k, v: _attend(q.flip(1), k.flip(1), v.flip(1)).flip(1),
-            ),
-            Mistake(
-                "over the queries",
-                "The softmax ran over the queries; each query's weights should add up to 1.",
-                section="query-key-value",
-                wrong=lambda q, k, v: _attend(q, k, v, weigh=_down_the_columns),
-            ),
             Mistake(
                 "one long sequence",
                 "The sequences of the batch are run together: tokens see those of the sequences before theirs.",
-                section="query-key-value",
-                wrong=_one_long_sequence,
-            ),
-            Mistake(
-                "queries and keys swapped",
-                "Your scores are K Qᵀ: row t holds what others ask of token t. It should hold what t asks of others.",
-                section="query-key-value",
-                wrong=lambda q, k, v: _attend(k, q, v),
-            ),
-            Mistake(
-                "scaled after softmax",
-                "The weights are divided by √D, after the softmax; it is the scores that should be.",
-                section="why-divide-by-the-root-of-d",
-                wrong=lambda q, k, v: _attend(q, k, v, scale=1.0) / math.sqrt(q.shape[-1]),
-            ),
-            Mistake(
-                "no softmax",
-                "The scores themselves are used as weights: they can be negative, and they do not add up to 1.",
-                section="the-mask",
-                wrong=lambda q, k, v: _attend(q, k, v, weigh=lambda s: s * _triangle(s.shape[-1])),
-            ),
-            Mistake(
-                "score 0",
-                "Forbidden scores are 0, and the exponential of 0 is 1: the future still has weight.",
-                section="the-mask",
-                wrong=lambda q, k, v: _attend(q, k, v, weigh=_zero_mask),
-            ),
-            Mistake(
-                "diagonal masked",
-                "A token does not see itself, so the first has nothing left and is 0/0.",
-                section="the-mask",
-                wrong=lambda q, k, v: _attend(q, k, v, weigh=lambda s: _filled(s, _triangle(s.shape[-1]).tril(-1))),
+                "query-key-value",
+                wrong=lambda *qkv: rules("04.4").reference(*(x.flatten(0, 1)[None] for x in qkv)).view_as(qkv[2]),
             ),
         ],
-        properties=[
-            Property("causal", _no_peeking, section="two-questions-to-ask-of-any-attention"),
-            Property("gradient", _learns, section="query-key-value"),
-        ],
-        not_allowed=NOT_ALLOWED,
     ),
     "04.5": Code(
-        reference=_split_heads,
         example=(torch.arange(1, 13).view(1, 2, 6), 3),
         cases=_split_cases,
-        mistakes=[
-            Mistake(
-                "only viewed",
-                "The shape is right and the numbers are not: your first head holds all of the first tokens. Features "
-                "have to be cut before heads and tokens change places.",
-                section="several-heads",
-                wrong=_split_only_viewed,
-            ),
-            Mistake(
-                "interleaved",
-                "Your heads take every H-th feature. Head 0 should have the first D of them, side by side.",
-                section="several-heads",
-                wrong=_split_interleaved,
-            ),
-            Mistake(
-                "not moved",
-                "The features are cut, but the heads still stand behind the tokens: (B, T, H, D).",
-                section="several-heads",
-                wrong=_split_not_moved,
-            ),
-            Mistake(
-                "features before tokens",
-                "Each head is (D, T); it should be (T, D), a row a token.",
-                section="several-heads",
-                wrong=_split_features_first,
-            ),
-            Mistake(
-                "heads and width confused",
-                "You made heads as wide as there should be many: n_heads is their number, not their width.",
-                section="several-heads",
-                wrong=lambda x, n_heads: _split_heads(x, x.shape[2] // n_heads),
-            ),
-        ],
+        section="several-heads",
+        edits="""
+            only viewed:
+            (B, T, n_heads, width // n_heads).transpose(1, 2) ~> (B, n_heads, T, width // n_heads)
+            reshape(B, T, n_heads, width // n_heads).transpose(1, 2) ~> view(B, n_heads, T, width // n_heads)
+            The shape is right, not the numbers: your first head holds all of the first tokens. Cut the features first;
+            then let heads and tokens change places.
+
+            x.reshape(B, T, n_heads, width // n_heads).transpose(1, 2) ~> x.mT.reshape(B, n_heads, T, width // n_heads)
+            Tokens and features change places, and then you cut what lies in memory: a mixture. Cut the features first.
+
+            interleaved:
+            n_heads, width // n_heads).transpose(1, 2) ~> width // n_heads, n_heads).permute(0, 3, 1, 2)
+            Your heads take every H-th feature. Head 0 should have the first D of them, side by side.
+
+            not moved:
+            .transpose(1, 2) ~>
+            The features are cut, but the heads still stand behind the tokens: (B, T, H, D).
+
+            features before tokens:
+            transpose(1, 2) ~> permute(0, 2, 3, 1)
+            Each head is (D, T); it should be (T, D), a row a token.
+
+            transpose(1, 2) ~> transpose(1, 3)
+            transpose(1, 2) ~> transpose(2, 3)
+            transpose(1, 2) ~> permute(2, 0, 1, 3)
+            The features are cut, and then other dimensions change places than heads and tokens.
+
+            transpose(1, 2) ~> transpose(1, 2).flatten(0, 1)
+            Batch and heads have become one dimension. They should stay two.
+
+            heads and width confused:
+            n_heads, width // n_heads ~> width // n_heads, n_heads
+            You made heads as wide as there should be many: n_heads is their number, not their width.
+        """,
     ),
     "04.6": Code(
-        reference=_grouped_attention,
         example=_grouped_example(),
         cases=_grouped_cases,
-        mistakes=[
-            Mistake(
-                "keys in turn",
-                "Your query heads take the key heads in turn, 0 1 0 1. Neighbours should share: 0 0 1 1.",
-                section="sharing-keys",
-                wrong=lambda q, k, v: _grouped(q, k, v, _tile),
-            ),
-            Mistake(
-                "one head for all",
-                "All query heads use key and value head 0.",
-                section="sharing-keys",
-                wrong=lambda q, k, v: _grouped(q, k, v, _first_head),
-            ),
-            Mistake(
-                "queries averaged",
-                "The query heads of a group were averaged, so that K heads come out. All H queries stay.",
-                section="sharing-keys",
-                wrong=_mean_of_groups,
-            ),
-            Mistake(
-                "queries averaged",
-                "All heads of a group give the same output: their queries were averaged. Queries stay apart; only keys "
-                "and values are shared.",
-                section="sharing-keys",
-                wrong=_mean_copied,
-            ),
-            Mistake(
-                "repeated K times",
-                "Each key head is repeated K times; to serve H query heads it takes H/K copies of each.",
-                section="sharing-keys",
-                wrong=_repeated_k_times,
-            ),
-            Mistake(
-                "keys and values apart",
-                "Keys and values are spread over the query heads in two different orders.",
-                section="sharing-keys",
-                wrong=lambda q, k, v: _attend(
-                    q, _interleave(k, q.shape[1] // k.shape[1]), _tile(v, q.shape[1] // v.shape[1])
-                ),
-            ),
-            Mistake(
-                "keys and values apart",
-                "Keys and values are spread over the query heads in two different orders.",
-                section="sharing-keys",
-                wrong=lambda q, k, v: _attend(
-                    q, _tile(k, q.shape[1] // k.shape[1]), _interleave(v, q.shape[1] // v.shape[1])
-                ),
-            ),
-            Mistake(
-                "no scale",
-                "The scores are not divided by √D.",
-                section="why-divide-by-the-root-of-d",
-                wrong=lambda q, k, v: _grouped(q, k, v, _interleave, scale=1.0),
-            ),
-            Mistake(
-                "divided by D",
-                "The scores are divided by D; it should be its root.",
-                section="why-divide-by-the-root-of-d",
-                wrong=lambda q, k, v: _grouped(q, k, v, _interleave, scale=1 / q.shape[-1]),
-            ),
-            Mistake(
-                "wrong width",
-                "The root is that of all heads' widths together; each head compares vectors of D numbers.",
-                section="why-divide-by-the-root-of-d",
-                wrong=lambda q, k, v: _grouped(q, k, v, _interleave, scale=(q.shape[1] * q.shape[-1]) ** -0.5),
-            ),
-            Mistake(
-                "no mask",
-                "Every token sees the later ones too.",
-                section="the-mask",
-                wrong=lambda q, k, v: _grouped(q, k, v, _interleave, weigh=_all_see_all),
-            ),
-            Mistake(
-                "mask after softmax",
-                "The weights of the earlier tokens do not add up to 1: the mask came after the softmax.",
-                section="the-mask",
-                wrong=lambda q, k, v: _grouped(q, k, v, _interleave, weigh=_mask_after),
-            ),
-            Mistake(
-                "upside down",
-                "Each token sees itself and the later ones, not the earlier ones.",
-                section="the-mask",
-                wrong=lambda q, k, v: _grouped(q.flip(2), k.flip(2), v.flip(2), _interleave).flip(2),
-            ),
-            Mistake(
-                "over the queries",
-                "The softmax ran over the queries; each query's weights should add up to 1.",
-                section="query-key-value",
-                wrong=lambda q, k, v: _grouped(q, k, v, _interleave, weigh=_down_the_columns),
-            ),
-        ],
-        properties=[
-            Property(
-                "causal",
-                lambda f: _no_peeking(f, (1, 2, 5, 4)),
-                section="two-questions-to-ask-of-any-attention",
-            ),
-            Property("gradient", lambda f: _learns(f, (1, 2, 4, 4)), section="query-key-value"),
-        ],
+        section="sharing-keys",
         not_allowed=NOT_ALLOWED,
+        properties=[Property("gradient", lambda f: _learns(f, (1, 2, 4, 4)), "query-key-value")],
+        edits=r"""
+            keys in turn:
+            repeat_interleave(group, dim=1) ~> repeat(1, group, 1, 1)
+            Your query heads take the key heads in turn, 0 1 0 1. Neighbours should share: 0 0 1 1.
+
+            one head for all:
+            .repeat_interleave(group, dim=1) ~> [:, :1]
+            .repeat_interleave(group, dim=1) ~> .mean(dim=1, keepdim=True)
+            All query heads use one and the same key and value head.
+
+            .repeat_interleave(group, dim=1) ~>
+            K key heads do not fit H query heads: each key head has to serve H/K of them.
+
+            queries averaged:
+            .repeat_interleave(group, dim=1) ~> && q @ ~> q.unflatten(1, (-1, group)).mean(dim=2) @
+            q @ ~> q.unflatten(1, (-1, group)).mean(dim=2).repeat_interleave(group, dim=1) @
+            The queries of a group were averaged. Queries stay apart; only keys and values are shared.
+
+            repeated K times:
+            H // k.shape[1] ~> k.shape[1]
+            Each key head is repeated K times; to serve H query heads it takes H/K copies of each.
+
+            keys and values apart:
+            k.repeat_interleave(group, dim=1) ~> k.repeat(1, group, 1, 1)
+            v.repeat_interleave(group, dim=1) ~> v.repeat(1, group, 1, 1)
+            Keys and values are spread over the query heads in two different orders.
+
+            wrong width [why-divide-by-the-root-of-d]:
+            math.sqrt(D) ~> math.sqrt(H * D)
+            The root is that of all heads' widths together; each head compares vectors of D numbers.
+
+            dim=-1 ~> dim=1
+            The softmax ran over dimension 1, the heads. Keys come last.
+        """
+        + MASK
+        + ATTEND,
     ),
     "04.7": Code(
-        reference=_lookup_weights,
         example=(torch.tensor([3, 7, 3, 7]),),
         cases=_lookup_cases,
-        mistakes=[
-            Mistake(
-                "looks at the match",
-                "Your weight lies on the earlier occurrence itself. What it should find is the token that followed it.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, _same_tokens),
-            ),
-            Mistake(
-                "looks at the match",
-                "Your weight lies on equal tokens, the present one included, not on what followed the earlier ones.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, _same_and_itself),
-            ),
-            Mistake(
-                "looks in front of it",
-                "Your weight lies on the token before the earlier occurrence; it should lie on the one after.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, _before_them),
-            ),
-            Mistake(
-                "sees the future",
-                "Row t has weight beyond t: what follows a later occurrence is not known yet.",
-                section="the-mask",
-                wrong=lambda ids: _lookup(ids, _followers_with_future),
-            ),
-            Mistake(
-                "wraps round",
-                "Column 0 has weight, as if the last token came before the first. Position 0 follows nothing.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, _wrapped_round),
-            ),
-            Mistake(
-                "j stops too early",
-                "Position t itself counts where the token before it equals the present one, as in 2, 2.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, _earlier_followers),
-            ),
-            Mistake(
-                "only the latest",
-                "All the weight is on the latest place; it should be shared evenly among all of them.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, _latest_only),
-            ),
-            Mistake(
-                "only the first",
-                "All the weight is on the first place; it should be shared evenly among all of them.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, _first_only),
-            ),
-            Mistake(
-                "not shared",
-                "Rows with several places add up to more than 1.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, _followers, share=False),
-            ),
-            Mistake(
-                "empty rows",
-                "Rows without a match are all 0; they should put their weight on the token itself.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, _followers, none=lambda t: []),
-            ),
-            Mistake(
-                "nothing divided by nothing",
-                "Rows without a match are 0/0. They should put their weight on the token itself.",
-                section="can-it-learn-the-game",
-                wrong=_by_any_spread,
-            ),
-            Mistake(
-                "always itself",
-                "The token itself has weight even where there is something to look up.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, lambda ids, t: [*dict.fromkeys([*_followers(ids, t), t])]),
-            ),
-            Mistake(
-                "falls back on the first",
-                "Rows without a match put their weight on the first token; it should be the token itself.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, _followers, none=lambda t: [0]),
-            ),
-            Mistake(
-                "falls back on everything",
-                "Rows without a match spread evenly over the past; they should put their weight on the token itself.",
-                section="can-it-learn-the-game",
-                wrong=lambda ids: _lookup(ids, _followers, none=lambda t: list(range(t + 1))),
-            ),
-        ],
+        section="can-it-learn-the-game",
+        edits="""
+            looks at the match:
+            range(1, t + 1) if ids[j - 1] ~> range(t) if ids[j]
+            range(1, t + 1) if ids[j - 1] ~> range(t + 1) if ids[j]
+            Your weight lies on equal tokens. What it should find is the token that followed the earlier ones.
+
+            looks in front of it:
+            [j for j in range(1, t + 1) if ids[j - 1] ~> [j - 1 for j in range(1, t) if ids[j]
+            Your weight lies on the token before the earlier occurrence; it should lie on the one after.
+
+            sees the future [the-mask]:
+            range(1, t + 1) ~> range(1, T)
+            range(1, t + 1) ~> range(1, min(t + 2, T))
+            Row t has weight beyond t, where nothing is known yet: j goes up to t, and t - 1 is the last earlier token.
+
+            wraps round:
+            range(1, t + 1) ~> range(t + 1)
+            Column 0 has weight, as if the last token came before the first. Position 0 follows nothing.
+
+            j stops too early:
+            range(1, t + 1) ~> range(1, t)
+            Position t itself counts where the token before it equals the present one, as in 2, 2.
+
+            only the latest:
+            places or ~> places[-1:] or
+            All the weight is on the latest place; it should be shared evenly among all of them.
+
+            only the first:
+            places or ~> places[:1] or
+            All the weight is on the first place; it should be shared evenly among all of them.
+
+            not shared:
+            1 / len(places) ~> 1
+            Rows with several places add up to more than 1.
+
+            empty rows:
+            places or [t] ~> places && len(places) ~> max(1, len(places))
+            Rows without a match are all 0; they should put their weight on the token itself.
+
+            nothing divided by nothing:
+            places or [t] ~> places
+            places or [t] ~> places && 1 / len(places) ~> 1.0 && return weights ~> return weights / weights.sum(1, True)
+            Rows without a match are divided by 0, their number of places; their weight belongs on the token itself.
+
+            always itself:
+            places or [t] ~> [*{*places, t}]
+            places or [t] ~> [*places, t]
+            The token itself has weight even where there is something to look up.
+
+            range(T): ~> range(1, T):
+            The first row is left empty. It has no earlier token to look up, and so its weight on itself.
+
+            falls back on the first:
+            or [t] ~> or [0]
+            Rows without a match put their weight on the first token; it should be the token itself.
+
+            falls back on everything:
+            or [t] ~> or [*range(t + 1)]
+            or [t] ~> or [*range(T)]
+            Rows without a match spread evenly over all tokens; they should put their weight on the token itself.
+
+            == ids[t] ~> == ids[t - 1]
+            You look for what followed ids[t - 1]. Asked for is what followed the present token, ids[t].
+
+            1 / len(places) ~> 1 / (t + 1)
+            1 / len(places) ~> 1 / T
+            Each place gets a share as if all tokens had one. The weight is shared among the places found.
+        """,
     ),
 }

@@ -408,28 +408,6 @@ def pairs_flat(ids, vocab_size):
     return torch.bincount(ids[:-1] * vocab_size + ids[1:], minlength=vocab_size**2)
 
 
-def pairs_last_forgotten(ids, vocab_size):
-    counts = torch.zeros(vocab_size, vocab_size, dtype=torch.int64)
-    for t in range(len(ids) - 2):
-        counts[ids[t], ids[t + 1]] += 1
-    return counts
-
-
-def pairs_by_twos(ids, vocab_size):
-    counts = torch.zeros(vocab_size, vocab_size, dtype=torch.int64)
-    for t in range(0, len(ids) - 1, 2):
-        counts[ids[t], ids[t + 1]] += 1
-    return counts
-
-
-def pairs_in_both_directions(ids, vocab_size):
-    counts = torch.zeros(vocab_size, vocab_size, dtype=torch.int64)
-    for a, b in pairwise(ids.tolist()):
-        counts[a, b] += 1
-        counts[b, a] += 1
-    return counts
-
-
 def pairs_one_beyond(ids, vocab_size):
     counts = torch.zeros(vocab_size, vocab_size, dtype=torch.int64)
     for t in range(len(ids)):
@@ -451,43 +429,6 @@ def rows_by_matrix_product(counts, alpha):
     return (more / (more @ ones)).float()
 
 
-def rows_share_of_all(counts, alpha):
-    more = counts + alpha
-    return more / more.sum()
-
-
-def rows_keepdim_forgotten(counts, alpha):
-    more = counts.float() + alpha
-    return more / more.sum(1)
-
-
-def rows_alpha_only_above(counts, alpha):
-    return (counts + alpha) / counts.sum(dim=-1, keepdim=True)
-
-
-def rows_without_alpha(counts, alpha):
-    return counts / counts.sum(1, keepdim=True)
-
-
-def rows_by_softmax(counts, alpha):
-    return torch.softmax(counts.float() + alpha, dim=1)
-
-
-def rows_divided_first(counts, alpha):
-    return counts / counts.sum(1, keepdim=True) + alpha
-
-
-def rows_divided_first_and_again(counts, alpha):
-    shares = counts / counts.sum(1, keepdim=True).clamp(min=1) + alpha
-    return shares / shares.sum(1, keepdim=True)
-
-
-def rows_alpha_for_the_unseen(counts, alpha):
-    more = counts.float()
-    more[more == 0] = alpha
-    return more / more.sum(dim=1, keepdim=True)
-
-
 def bytes_from_mean(nats, ids, token_bytes):
     per_token = nats.double().mean() / math.log(2)
     return (per_token / token_bytes[ids].double().mean()).item()
@@ -499,26 +440,6 @@ def bytes_loop(nats, ids, token_bytes):
         bits += surprise * math.log2(math.e)
         size += token_bytes[i].item()
     return bits / size
-
-
-def bytes_in_nats(nats, ids, token_bytes):
-    return nats.sum().item() / token_bytes[ids].sum().item()
-
-
-def bytes_per_token_instead(nats, ids, token_bytes):
-    return nats.mean().item() / math.log(2)
-
-
-def bytes_mean_over_sum(nats, ids, token_bytes):
-    return nats.mean().item() / math.log(2) / token_bytes[ids].sum().item()
-
-
-def bytes_upside_down(nats, ids, token_bytes):
-    return token_bytes[ids].sum().item() / (nats.sum().item() / math.log(2))
-
-
-def bytes_of_average_entry(nats, ids, token_bytes):
-    return nats.sum().item() / math.log(2) / (token_bytes.float().mean().item() * len(ids))
 
 
 def surprise_by_softplus(logits, targets):
@@ -533,36 +454,6 @@ def surprise_in_double(logits, targets):
     z = z - z.max(dim=1, keepdim=True).values
     hot = torch.eye(z.shape[1], dtype=torch.float64)[targets]
     return ((z.exp().sum(1).log() - (z * hot).sum(1)).sum() / len(z)).float()
-
-
-def surprise_log_softmax_by_hand(logits, targets):
-    p = torch.softmax(logits, dim=1)
-    return -torch.log(p[torch.arange(len(p)), targets]).mean()
-
-
-def surprise_of_the_columns(logits, targets):
-    z = logits - logits.max(dim=0, keepdim=True).values
-    log_p = z - z.exp().sum(dim=0, keepdim=True).log()
-    return -log_p.gather(1, targets[:, None]).mean()
-
-
-def surprise_negative(logits, targets):
-    z = logits - logits.max(dim=1, keepdim=True).values
-    return (z[torch.arange(len(z)), targets] - z.exp().sum(dim=1).log()).mean()
-
-
-def surprise_without_sum(logits, targets):
-    return -logits[torch.arange(len(logits)), targets].mean()
-
-
-def surprise_of_rows(logits, targets):
-    z = logits - logits.max(dim=1, keepdim=True).values
-    return z.exp().sum(dim=1).log() - z[torch.arange(len(z)), targets]
-
-
-def surprise_half_shifted(logits, targets):
-    z = logits - logits.max(dim=1, keepdim=True).values
-    return (z.exp().sum(dim=1).log() - logits[torch.arange(len(z)), targets]).mean()
 
 
 def surprise_clamped(logits, targets):
@@ -584,37 +475,6 @@ def gradient_masked(logits, targets):
     p = e / e.sum(1, keepdim=True)
     right = torch.arange(logits.shape[1]) == targets[:, None]
     return torch.where(right, p - 1, p) / targets.numel()
-
-
-def gradient_probabilities_only(logits, targets):
-    return torch.softmax(logits, dim=1) / len(logits)
-
-
-def gradient_target_only(logits, targets):
-    g = torch.zeros_like(logits)
-    p = torch.softmax(logits, dim=1)
-    rows = torch.arange(len(logits))
-    g[rows, targets] = p[rows, targets] - 1
-    return g / len(logits)
-
-
-def gradient_down_the_columns(logits, targets):
-    g = torch.softmax(logits, dim=0)
-    g[torch.arange(len(targets)), targets] -= 1
-    return g / len(targets)
-
-
-def gradient_over_the_vocabulary(logits, targets):
-    g = torch.softmax(logits, dim=1)
-    g[torch.arange(len(targets)), targets] -= 1
-    return g / logits.shape[1]
-
-
-def gradient_of_probability(logits, targets):
-    p = torch.softmax(logits, dim=1)
-    hot = torch.nn.functional.one_hot(targets, logits.shape[1])
-    own = (p * hot).sum(dim=1, keepdim=True)
-    return own * (hot - p) / len(logits)
 
 
 def gradient_by_autograd(logits, targets):
@@ -652,55 +512,41 @@ def draw_one_at_a_time(logits, temperature, u):
     return torch.tensor(ids)
 
 
-def draw_hot_is_cold(logits, temperature, u):
-    if temperature == 0:
-        return logits.argmax().repeat(len(u))
-    ends = (logits * temperature).softmax(0).cumsum(0)
-    return torch.searchsorted(ends, u, right=True).clamp(max=int(logits.isfinite().nonzero().max()))
-
-
-def draw_power(logits, temperature, u):
-    if temperature == 0:
-        return logits.argmax().repeat(len(u))
-    p = logits.softmax(0) ** temperature
-    ends = (p / p.sum()).cumsum(0)
-    return torch.searchsorted(ends, u, right=True).clamp(max=int(logits.isfinite().nonzero().max()))
-
-
-def draw_greedy(logits, temperature, u):
-    return logits.argmax().repeat(len(u))
-
-
 def draw_zero_divides(logits, temperature, u):
     ends = (logits / temperature).softmax(0).cumsum(0)
     last = int(logits.isfinite().nonzero().max())
     return torch.searchsorted(ends, u, right=True).clamp(max=last)
 
 
-def draw_zero_forgotten_and_clamped(logits, temperature, u):
-    ends = (logits / temperature).softmax(0).cumsum(0)
-    return torch.searchsorted(ends, u.contiguous()).clamp(max=len(logits) - 1)
+def rows_without_counts_clamped(counts, alpha):
+    return (counts + alpha) / (counts + alpha).sum(-1, keepdim=True).clamp(min=1)
 
 
-def draw_single_at_zero(logits, temperature, u):
+def pairs_in_one_row(ids, vocab_size):
+    counts = [[0] * vocab_size] * vocab_size
+    for a, b in pairwise(ids.tolist()):
+        counts[a][b] += 1
+    return torch.tensor(counts)
+
+
+def surprise_shifted_by_the_target(logits, targets):
+    return (logits - logits.gather(1, targets[:, None])).exp().sum(1).log().mean()
+
+
+def draw_nothing_beyond(logits, temperature, u):
     if temperature == 0:
-        return logits.argmax()
+        return torch.full((len(u),), int(logits.argmax()))
     ends = (logits / temperature).softmax(0).cumsum(0)
-    return (ends <= u[:, None]).sum(dim=1).clamp(max=len(logits) - 1)
+    return (ends[None] > u[:, None]).int().argmax(1)
 
 
-def draw_the_one_before(logits, temperature, u):
-    if temperature == 0:
-        return logits.argmax().repeat(len(u))
-    ends = (logits / temperature).softmax(0).cumsum(0)
-    return (torch.searchsorted(ends, u, right=True) - 1).clamp(min=0)
+def draw_without_temperature(logits, temperature, u):
+    ends = logits.softmax(0).cumsum(0)
+    return torch.searchsorted(ends, u.contiguous(), right=True).clamp(max=int(logits.isfinite().nonzero().max()))
 
 
-def draw_the_one_after(logits, temperature, u):
-    if temperature == 0:
-        return logits.argmax().repeat(len(u))
-    ends = (logits / temperature).softmax(0).cumsum(0)
-    return torch.searchsorted(ends, u, right=True) + 1
+def bytes_as_text(nats, ids, token_bytes):
+    return str(wrong_3_returns_tensor(nats, ids, token_bytes).item())
 
 
 PLANTED = {
@@ -713,9 +559,11 @@ PLANTED = {
             Wrong(wrong_1_wraps_round, "ring", from_text=True),
             Wrong(wrong_1_float_counts, "dtype", from_text=True),
             Wrong(pairs_flat, "shape"),
-            Wrong(pairs_last_forgotten, "last pair"),
-            Wrong(pairs_by_twos, "side by side"),
-            Wrong(pairs_in_both_directions, "both ways"),
+            Wrong(
+                pairs_in_one_row,
+                "return counts.view(vocab_size, vocab_size) ~> "
+                "return counts.view(vocab_size, -1).sum(0).repeat(vocab_size, 1)",
+            ),
             Wrong(pairs_one_beyond, "crashed"),
         ],
     ),
@@ -727,14 +575,10 @@ PLANTED = {
             Wrong(wrong_2_alpha_truncated, "alpha cut off", from_text=True),
             Wrong(wrong_2_alpha_added_once, "alpha once in the sum", from_text=True),
             Wrong(wrong_2_returns_double, "dtype", from_text=True),
-            Wrong(rows_share_of_all, "whole table"),
-            Wrong(rows_keepdim_forgotten, "keepdim"),
-            Wrong(rows_alpha_only_above, "alpha not in the sum"),
-            Wrong(rows_without_alpha, "no alpha"),
-            Wrong(rows_by_softmax, "softmax"),
-            Wrong(rows_divided_first, "divided first"),
-            Wrong(rows_divided_first_and_again, "divided first"),
-            Wrong(rows_alpha_for_the_unseen, "alpha for zeros only"),
+            Wrong(
+                rows_without_counts_clamped,
+                "more.sum(dim=1, keepdim=True) ~> more.sum(dim=1, keepdim=True).clamp(min=1)",
+            ),
         ],
     ),
     "02.3": Planted(
@@ -745,11 +589,7 @@ PLANTED = {
             Wrong(wrong_3_mean_of_ratios, "mean of ratios", from_text=True),
             Wrong(wrong_3_bytes_of_vocabulary, "whole vocabulary", from_text=True),
             Wrong(wrong_3_end_of_text_one_byte, "end as a byte", from_text=True),
-            Wrong(bytes_in_nats, "nats"),
-            Wrong(bytes_per_token_instead, "per token"),
-            Wrong(bytes_mean_over_sum, "mean over sum"),
-            Wrong(bytes_upside_down, "upside down"),
-            Wrong(bytes_of_average_entry, "mean size"),
+            Wrong(bytes_as_text, "type"),
         ],
         equivalent={
             "call dropped: (bits / token_bytes[ids].sum()).item() (line 4)": "a tensor without dimensions will do",
@@ -764,13 +604,8 @@ PLANTED = {
             Wrong(wrong_4_sum_not_mean, "sum", from_text=True),
             Wrong(wrong_4_all_targets_in_every_row, "every target", from_text=True),
             Wrong(wrong_4_bits, "bits", from_text=True),
-            Wrong(surprise_log_softmax_by_hand, "underflow"),
-            Wrong(surprise_of_the_columns, "columns"),
-            Wrong(surprise_negative, "sign"),
-            Wrong(surprise_without_sum, "no normalizer"),
-            Wrong(surprise_of_rows, "each row"),
-            Wrong(surprise_half_shifted, "shift left out"),
             Wrong(surprise_clamped, "capped"),
+            Wrong(surprise_shifted_by_the_target, "underflow"),
             Wrong(surprise_borrowed, "library"),
         ],
         equivalent={
@@ -791,11 +626,6 @@ PLANTED = {
             Wrong(wrong_5_sign, "sign", from_text=True),
             Wrong(wrong_5_divided_by_all_entries, "all entries", from_text=True),
             Wrong(wrong_5_overflows, "overflow", from_text=True),
-            Wrong(gradient_probabilities_only, "no target"),
-            Wrong(gradient_target_only, "only the target"),
-            Wrong(gradient_down_the_columns, "columns"),
-            Wrong(gradient_over_the_vocabulary, "divided by V"),
-            Wrong(gradient_of_probability, "of the probability"),
             Wrong(gradient_by_autograd, "library"),
         ],
     ),
@@ -810,14 +640,9 @@ PLANTED = {
             Wrong(wrong_6_clamped_to_an_impossible_one, "impossible last", from_text=True),
             Wrong(wrong_6_times_temperature, "times", from_text=True),
             Wrong(wrong_6_probabilities_divided, "no effect", from_text=True),
-            Wrong(draw_hot_is_cold, "times"),
-            Wrong(draw_power, "times"),
-            Wrong(draw_greedy, "largest"),
             Wrong(draw_zero_divides, "zero"),
-            Wrong(draw_zero_forgotten_and_clamped, "zero"),
-            Wrong(draw_single_at_zero, "one for all"),
-            Wrong(draw_the_one_before, "one before"),
-            Wrong(draw_the_one_after, "one after"),
+            Wrong(draw_nothing_beyond, "nothing beyond u"),
+            Wrong(draw_without_temperature, "no effect"),
         ],
         equivalent={
             "one less: 0 (line 5)": "one dimension is the first and the last",
