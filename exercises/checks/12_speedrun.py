@@ -1,7 +1,5 @@
 """The checks of chapter 12: least seconds, warmdown, value residual, key offset, soft-cap, what figures show."""
 
-import math
-
 import torch
 
 from blueberry_checks.engine.examine import Choice, Code, Mistake
@@ -12,24 +10,11 @@ KEYS, CAP, RECIPES = "key-offset", "soft-cap-which-we-left-out", "the-recipes"
 # --- 12.1
 
 
-def _least_seconds(matrix_params, n_layers, d_model, context, tokens, peak):
-    return 6.0 * tokens / peak * (matrix_params + n_layers * d_model * context)
-
-
 def _runs(g):
     yield 10, 1, 2, 3, 4, 96.0
     yield 500, 3, 8, 16, 1_000, 1e6
     yield 70_000, 4, 32, 64, 2**20, 2e11
     yield 88_571_904, 22, 512, 2_048, 8_000_000, 165e12
-
-
-def _counted(matrix=6, attention=6, layers=lambda n: (1, n), square=1):
-    def answer(matrix_params, n_layers, d_model, context, tokens, peak):
-        once, each = layers(n_layers)
-        per_token = matrix * matrix_params * once + attention * each * d_model * context**square
-        return per_token * tokens / peak
-
-    return answer
 
 
 # --- 12.2
@@ -46,11 +31,6 @@ def _steps(g):
 # --- 12.3
 
 
-def _values_used(own, shares):
-    mixed = [own[0] + s * (v - own[0]) for s, v in zip(shares, own[1:], strict=True)]
-    return torch.stack([own[0], *mixed])
-
-
 def _layers(g):
     yield torch.tensor([[[2.0]], [[4.0]]]), torch.tensor([0.25])
     yield torch.randn(1, 2, 3, generator=g), torch.zeros(0)
@@ -59,30 +39,7 @@ def _layers(g):
     yield torch.randn(6, 4, 3, generator=g), torch.randn(5, generator=g)
 
 
-def _mixed(partner, share=lambda shares: shares, whole=False):
-    """Later layers mixed with what ``partner(own, used, layer)`` gives, by other shares."""
-
-    def answer(own, shares):
-        used = [own[0]]
-        for layer, s in enumerate(share(shares), start=1):
-            rest = 1 if whole else 1 - s
-            used.append(s * own[layer] + rest * partner(own, used, layer))
-        return torch.stack(used)
-
-    return answer
-
-
-def _first(own, used, layer):
-    return own[0]
-
-
 # --- 12.4
-
-
-def _offset_keys(keys):
-    before = torch.arange(keys.shape[2]).sub(1).clamp(min=0)
-    stay, move = keys.split(keys.shape[1] // 2, dim=1)
-    return torch.cat((stay, move[:, :, before]), dim=1)
 
 
 def _keys(g):
@@ -94,44 +51,7 @@ def _keys(g):
     yield (torch.randint(100, (2, 8, 7, 2), generator=g),)
 
 
-def _back(move):
-    return torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2)
-
-
-def _moved(how=_back, halves=lambda keys: keys.chunk(2, dim=1), order=lambda stay, moved: (stay, moved), dim=1):
-    def answer(keys):
-        stay, move = halves(keys)
-        return torch.cat(order(stay, how(move)), dim=dim)
-
-    return answer
-
-
-def _halves(keys, dim):
-    """Two halves along a dimension, the first the smaller one."""
-    half = keys.shape[dim] // 2
-    return keys.split((half, keys.shape[dim] - half), dim=dim)
-
-
-def _every_other(keys):
-    result = keys.clone()
-    result[:, 1::2] = _back(keys[:, 1::2])
-    return result
-
-
-def _zero_first(move):
-    return torch.cat((torch.zeros_like(move[:, :, :1]), move[:, :, :-1]), dim=2)
-
-
-def _two_back(move):
-    return _back(_back(move))
-
-
 # --- 12.5
-
-
-def _soft_cap(logits, cap):
-    bent = torch.tanh(logits / cap)
-    return cap * bent, (1 - bent) * (1 + bent)
 
 
 def _logits(g):
@@ -142,112 +62,93 @@ def _logits(g):
     yield 20 * torch.randn(2, 3, 5, generator=g, dtype=torch.float64), 30.0
 
 
-def _sloped(slope):
-    """A soft-cap whose slope is what ``slope(tanh, cap)`` gives."""
-
-    def answer(logits, cap):
-        bent = torch.tanh(logits / cap)
-        return cap * bent, slope(bent, cap)
-
-    return answer
-
-
-# --- signs of mistakes
-
-
-def _first_is(f, wrong):
-    """Whether the first of a pair is what a wrong answer makes of it."""
-    z = torch.tensor([-40.0, -3.0, 0.5, 7.0], dtype=torch.float64)
-    return torch.allclose(f(z.clone(), 4.0)[0], wrong(z, 4.0), rtol=1e-6)
-
-
-def _one_layer_late(f):
-    """Whether the second layer gets the third one's share."""
-    own = torch.tensor([1.0, 0.0, 0.0, 0.0]).view(4, 1, 1)
-    used = f(own, torch.tensor([0.1, 0.2, 0.3]))
-    return len(used) == 4 and abs(used[1].item() - 0.8) < 1e-6
-
-
 EXERCISES = {
     "12.1": Code(
-        reference=_least_seconds,
         example=(1000, 2, 10, 100, 1_000_000, 1.2e10),
         cases=_runs,
-        mistakes=[
-            Mistake(
-                "layers twice",
-                "matrix_params counts the matrices of all layers already; only the attention is taken once "
-                "for each layer.",
-                FLOOR,
-                wrong=_counted(layers=lambda n: (n, n)),
-            ),
-            Mistake(
-                "one layer's attention",
-                "The attention of one layer is counted; there are n_layers of them.",
-                FLOOR,
-                wrong=_counted(layers=lambda n: (1, 1)),
-            ),
-            Mistake(
-                "no attention",
-                "6 FLOPs a parameter and token is the rule of thumb. The attention's own products are missing.",
-                FLOOR,
-                wrong=_counted(attention=0),
-            ),
-            Mistake(
-                "no matrices",
-                "Only the attention is counted.",
-                FLOOR,
-                wrong=_counted(matrix=0),
-            ),
-            Mistake(
-                "forward alone",
-                "That is the way forward. The way back costs twice as much again.",
-                FLOOR,
-                wrong=_counted(2, 2),
-            ),
-            Mistake(
-                "matrices forward alone",
-                "The matrices are counted on the way forward alone, 2 FLOPs an entry. The way back takes 4 more.",
-                FLOOR,
-                wrong=_counted(2, 6),
-            ),
-            Mistake(
-                "no causal half",
-                "A token attends to half of the context on average: 6, not 12.",
-                FLOOR,
-                wrong=_counted(6, 12),
-            ),
-            Mistake(
-                "context squared",
-                "The square of the context counts the pairs of a whole sequence; one token has context of them.",
-                FLOOR,
-                wrong=_counted(square=2),
-            ),
-            Mistake(
-                "one token",
-                "That is the time of one token. The run has tokens of them.",
-                FLOOR,
-                wrong=lambda m, n, d, c, tokens, peak: _least_seconds(m, n, d, c, 1, peak),
-            ),
-            Mistake(
-                "FLOPs",
-                "Those are FLOPs. Divided by FLOPs a second they are seconds.",
-                FLOOR,
-                wrong=lambda m, n, d, c, tokens, peak: _least_seconds(m, n, d, c, tokens, 1),
-            ),
-            Mistake(
-                "upside down",
-                "Seconds are FLOPs over FLOPs a second; yours is the other way up.",
-                FLOOR,
-                wrong=lambda *run: 1 / _least_seconds(*run),
-            ),
-            Mistake(
-                "whole seconds",
-                "// drops what comes after the point.",
-                FLOOR,
-                wrong=lambda *run: math.floor(_least_seconds(*run) + 1e-9),
-            ),
-        ],
+        section=FLOOR,
+        edits="""
+            layers twice:
+            6 * matrix_params ~> n_layers * 6 * matrix_params
+            matrix_params counts the matrices of all layers already; only the attention is taken once for each layer.
+
+            one layer's attention:
+            n_layers * d_model ~> d_model
+            The attention of one layer is counted; there are n_layers of them.
+
+            no attention:
+            + 6 * n_layers * d_model * context ~>
+            6 FLOPs a parameter and token is the rule of thumb. The attention's own products are missing.
+
+            no matrices:
+            6 * matrix_params + ~>
+            Only the attention is counted.
+
+            forward alone:
+            6 * ~> 2 *
+            That is the way forward. The way back costs twice as much again.
+
+            back alone:
+            6 * ~> 4 *
+            That is the way back. The way forward costs half as much again.
+
+            matrices forward alone:
+            6 * matrix_params ~> 2 * matrix_params
+            The matrices are counted on the way forward alone, 2 FLOPs an entry. The way back takes 4 more.
+
+            attention forward alone:
+            6 * n_layers ~> 2 * n_layers
+            6 * n_layers ~> 4 * n_layers
+            The matrices are counted both ways, the attention's products one way alone.
+
+            no causal half:
+            6 * n_layers ~> 12 * n_layers
+            A token attends to half of the context on average: 6, not 12.
+
+            halved twice:
+            6 * n_layers ~> 3 * n_layers
+            The 6 holds already that a token attends to half of the context on average.
+
+            context squared:
+            * context ~> * context**2
+            * context ~> * context**2 / 2
+            The square of the context counts the pairs of a whole sequence; one token has context of them.
+
+            the width squared:
+            * d_model * context ~> * d_model**2
+            The width squared is a matrix, and matrix_params counts those. Attention takes d_model * context.
+
+            one factor missing:
+            * context ~>
+            * d_model ~>
+            A token's query meets context keys, each of d_model entries: both belong into the attention's products.
+
+            one token:
+            * tokens / peak ~> / peak
+            That is the time of one token. The run has tokens of them.
+
+            tokens of one term:
+            6 * matrix_params + ~> 6 * matrix_params * tokens + && * tokens / ~> /
+            6 * n_layers ~> tokens * 6 * n_layers && * tokens / ~> /
+            6 * n_layers ~> tokens * 6 * n_layers
+            Both terms are FLOPs of one token: tokens multiplies their sum, once.
+
+            multiplied by the peak:
+            / peak ~> * peak
+            Seconds are FLOPs over FLOPs a second. Units tell: yours are FLOPs squared a second.
+
+            FLOPs:
+            / peak ~>
+            Those are FLOPs. Divided by FLOPs a second they are seconds.
+
+            upside down:
+            per_token * tokens / peak ~> peak / (per_token * tokens)
+            Seconds are FLOPs over FLOPs a second; yours is the other way up.
+
+            whole seconds:
+            / peak ~> // peak
+            // drops what comes after the point.
+        """,
     ),
     "12.2": Code(
         example=(5, 10, 0.5, 0.1),
@@ -260,7 +161,8 @@ EXERCISES = {
             one part above the floor there.
 
             one part too few:
-            / n) ~> / (n - 1) if n > 1 else float(step < total_steps - 1))
+            / n) ~> / max(1, n - 1))
+            / n) ~> / (n - 1) if n > 1 else 1.0)
             Your first step of the n still has the factor 1, so that the fall takes n - 1 parts. It takes n: the first
             of those steps is one part down already.
 
@@ -274,7 +176,8 @@ EXERCISES = {
 
             to zero:
             floor + (1 - floor) * left ~> left
-            It falls to 0; the last step should have the factor floor.
+            floor + (1 - floor) * left ~> min(1.0, floor + left)
+            It falls to 0, or by 1; the last step should have the factor floor.
 
             n may be 0:
             max(1, round(decay * total_steps)) ~> round(decay * total_steps) && min(1.0, ~> 1.0 if n == 0 else min(1.0,
@@ -311,243 +214,239 @@ EXERCISES = {
 
             a cosine:
             * left ~> * (1 - math.cos(math.pi * left)) / 2
-            It falls along a cosine; a warmdown is a straight line, in equal parts.
+            * left ~> * left**2
+            * left ~> * (1 - (1 - left) ** 2)
+            * left ~> * math.sqrt(left)
+            It falls along a curve; a warmdown is a straight line, in equal parts.
+
+            the wrong way up:
+            * left ~> * (1 - left) if left < 1 else 1.0
+            * left ~> * min(1.0, (step + 1 - total_steps + n) / n) if left < 1 else 1.0
+            It rises from the floor to 1 in the last n steps. It should fall from 1 to the floor.
+
+            a step down:
+            * left ~> * (left >= 1)
+            It goes down to the floor at once, with no line between.
+
+            first n steps:
+            left = min(1.0, (total_steps - 1 - step) / n) ~> left = max(0.0, 1 - (step + 1) / n)
+            It falls in the first n steps. Those before the last n have the factor 1.
+
+            starts late:
+            left = ~> start = total_steps - n\\nleft = && ) * left ~> ) * (1.0 if step == start else left)
+            The first of the n steps still has the factor 1. It is one part down already.
         """,
+        mistakes=[
+            Mistake(
+                "only in the fall",
+                "The steps before the fall are right, those of the fall are not. Write down the last step's factor and "
+                "that of the one before.",
+                WARMDOWN,
+                only=lambda step, total, decay, floor: step >= total - max(1, round(decay * total)),
+            ),
+            Mistake(
+                "only before the fall",
+                "The fall is right; before it the factor should be 1.",
+                WARMDOWN,
+                only=lambda step, total, decay, floor: step < total - max(1, round(decay * total)),
+            ),
+        ],
     ),
     "12.3": Code(
-        reference=_values_used,
         example=(torch.tensor([[[8.0]], [[0.0]], [[4.0]]]), torch.tensor([0.75, 0.5])),
         cases=_layers,
-        mistakes=[
-            Mistake(
-                "swapped",
-                "s and 1 - s are exchanged: s is the share of a layer's own values.",
-                VALUES,
-                wrong=_mixed(_first, share=lambda shares: 1 - shares),
-            ),
-            Mistake(
-                "a chain",
-                "Each layer is mixed with what the layer before it used. It should be mixed with the first "
-                "layer's values.",
-                VALUES,
-                wrong=_mixed(lambda own, used, layer: used[-1]),
-            ),
-            Mistake(
-                "the layer before",
-                "Each layer is mixed with the values of the layer before it. It should be the first layer's.",
-                VALUES,
-                wrong=_mixed(lambda own, used, layer: own[layer - 1]),
-            ),
-            Mistake(
-                "not a mixture",
-                "The first layer's values are added whole; they enter with 1 - s.",
-                VALUES,
-                wrong=_mixed(_first, whole=True),
-            ),
-            Mistake(
-                "one layer late",
-                "The shares are one layer off: shares[0] belongs to the second layer.",
-                VALUES,
-                sign=_one_layer_late,
-            ),
-            Mistake(
-                "own kept whole",
-                "A layer's own values are kept whole; they enter with their share s.",
-                VALUES,
-                wrong=lambda own, shares: torch.cat((own[:1], own[1:] + (1 - shares)[:, None, None] * own[0])),
-            ),
-            Mistake(
-                "share across entries",
-                "shares meets the last dimension, the entries. Each layer has one share: make it (L - 1, 1, 1).",
-                VALUES,
-                wrong=lambda own, shares: torch.cat((own[:1], shares * own[1:] + (1 - shares) * own[0])),
-            ),
-            Mistake(
-                "own forgotten",
-                "Every layer uses the first layer's values; its own do not enter.",
-                VALUES,
-                wrong=_mixed(_first, share=torch.zeros_like),
-            ),
-            Mistake(
-                "one share for all",
-                "The same share is used for all layers; each has its own.",
-                VALUES,
-                wrong=_mixed(_first, share=lambda shares: shares[:1].expand(len(shares))),
-            ),
-            Mistake(
-                "first layer missing",
-                "The first layer is missing from the result. It uses its own values.",
-                VALUES,
-                wrong=lambda own, shares: _values_used(own, shares)[1:],
-            ),
-        ],
+        section=VALUES,
+        edits=r"""
+            swapped:
+            share * own + (1 - share) ~> (1 - share) * own + share
+            s and 1 - s are exchanged: s is the share of a layer's own values.
+
+            a chain:
+            return share * own + (1 - share) * own[:1] ~> used = [own[0]] \
+            \nfor s, v in zip(shares, own[1:]): used.append(s * v + (1 - s) * used[-1])\nreturn torch.stack(used)
+            Each layer is mixed with what the layer before it used. It should be mixed with the first layer's values.
+
+            the layer before:
+            * own[:1] ~> * torch.cat((own[:1], own[:-1]))
+            Each layer is mixed with the values of the layer before it. It should be the first layer's.
+
+            not the first layer:
+            own[:1] ~> own[-1:]
+            own[:1] ~> own.mean(0, keepdim=True)
+            The partner of every layer is the first one, not the last, nor the mean of all.
+
+            not a mixture:
+            (1 - share) * own[:1] ~> (share.cumsum(0) > 1) * own[:1]
+            share * own + (1 - share) * own[:1] ~> torch.cat((own[:1], own[1:] + own[:1]))
+            The first layer's values are added whole; they enter with 1 - s.
+
+            one layer late:
+            (shares.new_ones(1), shares) ~> (shares, shares.new_ones(1))
+            (shares.new_ones(1), shares) ~> (shares.new_ones(1), shares[1:], shares[-1:])
+            The shares are one layer off: shares[0] belongs to the second layer.
+
+            own kept whole:
+            share * own + ~> own +
+            A layer's own values are kept whole; they enter with their share s.
+
+            share across entries:
+            share * own + (1 - share) * own[:1] ~> torch.cat((own[:1], shares * own[1:] + (1 - shares) * own[0]))
+            [:, None, None] ~> [:, None]
+            shares meets another dimension, the entries or the tokens. Each layer has one share: make it (L - 1, 1, 1).
+
+            own forgotten:
+            share * own + (1 - share) * own[:1] ~> own[:1].expand_as(own)
+            Every layer uses the first layer's values; its own do not enter.
+
+            one share for all:
+            shares))[ ~> shares[:1].expand(len(shares))))[
+            The same share is used for all layers; each has its own.
+
+            first layer missing:
+            share * own + (1 - share) * own[:1] ~> (share * own + (1 - share) * own[:1])[1:]
+            The first layer is missing from the result. It uses its own values.
+        """,
     ),
     "12.4": Code(
-        reference=_offset_keys,
         example=(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).view(1, 2, 3, 1),),
         cases=_keys,
-        mistakes=[
-            Mistake(
-                "rolled round",
-                "The last token's key has come round to the first place, where every token may look: the "
-                "future leaks "
-                "in. The first token keeps its own key.",
-                KEYS,
-                wrong=_moved(lambda move: move.roll(1, dims=2)),
-            ),
-            Mistake(
-                "zero first",
-                "The first token has got a key of zeros. It keeps its own.",
-                KEYS,
-                wrong=_moved(_zero_first),
-            ),
-            Mistake(
-                "from the future",
-                "Each token has the key of the token after it. It should be the one before.",
-                KEYS,
-                wrong=_moved(lambda move: torch.cat((move[:, :, 1:], move[:, :, -1:]), dim=2)),
-            ),
-            Mistake(
-                "rolled backwards",
-                "Each token has the key of the token after it, and the last one the first's. It should be the "
-                "one before.",
-                KEYS,
-                wrong=_moved(lambda move: move.roll(-1, dims=2)),
-            ),
-            Mistake(
-                "the other half",
-                "The first half of the heads is moved. They stay; the second half moves.",
-                KEYS,
-                wrong=_moved(halves=lambda keys: keys.chunk(2, dim=1)[::-1], order=lambda stay, moved: (moved, stay)),
-            ),
-            Mistake(
-                "halves exchanged",
-                "The halves have changed places: those that stay come first.",
-                KEYS,
-                wrong=_moved(order=lambda stay, moved: (moved, stay)),
-            ),
-            Mistake("all heads", "All heads are moved. Half of them stay.", KEYS, wrong=_back),
-            Mistake(
-                "every other head",
-                "Every other head is moved. It should be the second half of them, side by side.",
-                KEYS,
-                wrong=_every_other,
-            ),
-            Mistake(
-                "half of each key",
-                "Half of the entries of every key are moved. Whole heads move.",
-                KEYS,
-                wrong=_moved(halves=lambda keys: _halves(keys, 3), dim=3),
-            ),
-            Mistake(
-                "one after the other",
-                "Every moved token has the first one's key: the loop reads what it has just written. Read from keys.",
-                KEYS,
-                wrong=_moved(lambda move: move[:, :, :1].expand_as(move)),
-            ),
-            Mistake(
-                "all but one head",
-                "All heads but the first are moved. The first half of them stays.",
-                KEYS,
-                wrong=_moved(halves=lambda keys: (keys[:, :1], keys[:, 1:])),
-            ),
-            Mistake(
-                "the head before",
-                "The moved heads have the keys of the head before. Dimension 1 holds the heads, 2 the tokens.",
-                KEYS,
-                wrong=lambda keys: torch.cat((keys.chunk(2, dim=1)[0], keys[:, keys.shape[1] // 2 - 1 : -1]), dim=1),
-            ),
-            Mistake("two back", "The keys are moved by two places; by one is meant.", KEYS, wrong=_moved(_two_back)),
-            Mistake(
-                "along the heads",
-                "The keys are moved from head to head. Dimension 1 holds the heads, 2 the tokens.",
-                KEYS,
-                wrong=_moved(lambda move: torch.cat((move[:, :1], move[:, :-1]), dim=1)),
-            ),
-        ],
+        section=KEYS,
+        edits=r"""
+            rolled round:
+            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(1, dims=2)
+            The last token's key has come round to the first place, where every token may look: the future leaks in.
+            The first token keeps its own key.
+
+            zero first:
+            (move[:, :, :1], ~> (torch.zeros_like(move[:, :, :1]),
+            The first token has got a key of zeros. It keeps its own.
+
+            from the future:
+            (move[:, :, :1], move[:, :, :-1]) ~> (move[:, :, 1:], move[:, :, -1:])
+            Each token has the key of the token after it. It should be the one before.
+
+            rolled backwards:
+            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(-1, dims=2)
+            Each token has the key of the token after it, and the last one the first's. It should be the one before.
+
+            the other half:
+            stay, move = ~> move, stay = && (stay, move) ~> (move, stay)
+            The first half of the heads is moved. They stay; the second half moves.
+
+            halves exchanged:
+            (stay, move) ~> (move, stay)
+            The halves have changed places: those that stay come first.
+
+            all heads:
+            keys.chunk(2, dim=1) ~> (keys[:, :0], keys)
+            All heads are moved. Half of them stay.
+
+            every other head:
+            keys.chunk(2, dim=1) ~> keys.clone(), keys[:, 1::2] && return ~> stay[:, 1::2] = move\nreturn stay #
+            keys.chunk(2, dim=1) ~> keys.clone(), keys[:, 0::2] && return ~> stay[:, 0::2] = move\nreturn stay #
+            Every other head is moved. It should be the second half of them, side by side.
+
+            half of each key:
+            keys.chunk(2, dim=1) ~> keys.tensor_split((keys.shape[3] // 2,), dim=3) && move), dim=1 ~> move), dim=3
+            Half of the entries of every key are moved. Whole heads move.
+
+            one after the other:
+            (move[:, :, :1], move[:, :, :-1]) ~> (move[:, :, :1],) * move.shape[2]
+            Every moved token has the first one's key: the loop reads what it has just written. Read from keys.
+
+            all but one head:
+            keys.chunk(2, dim=1) ~> (keys[:, :1], keys[:, 1:])
+            keys.chunk(2, dim=1) ~> (keys[:, :-1], keys[:, -1:])
+            All heads but the first are moved, or the last alone. The first half of them stays, the second moves.
+
+            the head before:
+            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> keys[:, keys.shape[1] // 2 - 1 : -1]
+            The moved heads have the keys of the head before. Dimension 1 holds the heads, 2 the tokens.
+
+            along the entries:
+            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(1, dims=3)
+            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(1)
+            Without the dimension of the tokens, 2, a roll moves the entries of the keys.
+
+            two back:
+            return ~> move = torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2)\nreturn
+            The keys are moved by two places; by one is meant.
+
+            along the heads:
+            (move[:, :, :1], move[:, :, :-1]), dim=2 ~> (move[:, :1], move[:, :-1]), dim=1
+            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(1, dims=1)
+            The keys are moved from head to head. Dimension 1 holds the heads, 2 the tokens.
+        """,
     ),
     "12.5": Code(
-        reference=_soft_cap,
         example=(torch.tensor([0.0, 2.1972246]), 2.0),
         cases=_logits,
-        mistakes=[
-            Mistake(
-                "divided by the cap",
-                "The slope is divided by cap. By the chain rule there is a cap in front as well, and the two "
-                "cancel: at 0 it is 1.",
-                CAP,
-                wrong=_sloped(lambda bent, cap: (1 - bent**2) / cap),
-            ),
-            Mistake(
-                "times the cap",
-                "The slope is multiplied by cap: the 1 / cap inside the tanh is missing from it. At 0 the slope is 1.",
-                CAP,
-                wrong=_sloped(lambda bent, cap: cap * (1 - bent**2)),
-            ),
-            Mistake(
-                "not squared",
-                "The derivative of tanh is 1 minus its square.",
-                CAP,
-                wrong=_sloped(lambda bent, cap: 1 - bent),
-            ),
-            Mistake(
-                "square of the capped",
-                "In the slope, the square of the capped logit is taken. It is the square of the tanh, without "
-                "cap in front.",
-                CAP,
-                wrong=_sloped(lambda bent, cap: 1 - (cap * bent) ** 2),
-            ),
-            Mistake(
-                "cap not inside",
-                "The logits go into the tanh undivided, so that even small ones are bent.",
-                CAP,
-                sign=lambda f: _first_is(f, lambda z, cap: cap * torch.tanh(z)),
-            ),
-            Mistake(
-                "cap not in front",
-                "Your capped logits lie within 1, not within cap: it stands in front of the tanh too.",
-                CAP,
-                sign=lambda f: _first_is(f, lambda z, cap: torch.tanh(z / cap)),
-            ),
-            Mistake(
-                "cut off",
-                "The logits are cut off at cap. tanh bends them towards it gradually, so the slope never jumps.",
-                CAP,
-                sign=lambda f: _first_is(f, lambda z, cap: z.clamp(-cap, cap)),
-            ),
-            Mistake(
-                "NaN",
-                "For large logits the exponentials are infinite, and their ratio is NaN. torch.tanh takes "
-                "care of that.",
-                CAP,
-                sign=lambda f: bool(f(torch.tensor([10_000.0, -10_000.0]), 2.0)[0].isnan().any()),
-            ),
-            Mistake(
-                "0 for large ones",
-                "A large logit comes out as 0. It should come out as cap.",
-                CAP,
-                sign=lambda f: f(torch.tensor([0.5, 10_000.0]), 2.0)[0].mul(10).int().tolist() == [4, 0],
-            ),
-            Mistake(
-                "a ratio",
-                "The capped logit over the logit is no derivative: it says how far a logit was taken down, not how "
-                "fast the result moves with it.",
-                CAP,
-                wrong=lambda logits, cap: (cap * torch.tanh(logits / cap), cap * torch.tanh(logits / cap) / logits),
-            ),
-            Mistake(
-                "pair reversed",
-                "The pair is the wrong way round: the capped logits first, then the slope.",
-                CAP,
-                wrong=lambda logits, cap: _soft_cap(logits, cap)[::-1],
-            ),
-            Mistake(
-                "slope forgotten",
-                "The second part should be the slope; yours is 1 everywhere.",
-                CAP,
-                wrong=_sloped(lambda bent, cap: torch.ones_like(bent)),
-            ),
-        ],
+        section=CAP,
+        edits="""
+            divided by the cap:
+            1 - bent**2 ~> (1 - bent**2) / cap
+            The slope is divided by cap. By the chain rule there is a cap in front as well, and the two cancel: at 0 it
+            is 1.
+
+            times the cap:
+            1 - bent**2 ~> cap * (1 - bent**2)
+            The slope is multiplied by cap: the 1 / cap inside the tanh is missing from it. At 0 the slope is 1.
+
+            not squared:
+            bent**2 ~> bent
+            The derivative of tanh is 1 minus its square.
+
+            square of the capped:
+            bent**2 ~> (cap * bent) ** 2
+            In the slope, the square of the capped logit is taken. It is the square of the tanh, without cap in front.
+
+            another tanh:
+            bent**2 ~> torch.tanh(logits) ** 2
+            In the slope the logits go into the tanh undivided; both results need the same tanh.
+
+            cap not inside:
+            logits / cap ~> logits
+            logits / cap ~> logits && 1 - bent**2 ~> cap * (1 - bent**2)
+            The logits go into the tanh undivided, so that even small ones are bent.
+
+            cap not in front:
+            cap * bent, ~> bent,
+            cap * bent, 1 - bent**2 ~> bent, (1 - bent**2) / cap
+            Your capped logits lie within 1, not within cap: it stands in front of the tanh too.
+
+            cut off:
+            cap * bent, 1 - bent**2 ~> logits.clamp(-cap, cap), (logits.abs() < cap).to(logits.dtype)
+            cap * bent, 1 - bent**2 ~> logits.clamp(-cap, cap), 1 - bent**2
+            The logits are cut off at cap. tanh bends them towards it gradually, so the slope never jumps.
+
+            NaN:
+            torch.tanh(logits / cap) ~> torch.sinh(logits / cap) / torch.cosh(logits / cap)
+            torch.tanh(logits / cap) ~> (torch.exp(2 * logits / cap) - 1) / (torch.exp(2 * logits / cap) + 1)
+            torch.tanh(logits / cap) ~> (1 - torch.exp(-2 * logits / cap)) / (1 + torch.exp(-2 * logits / cap))
+            For large logits the exponentials are infinite, and their ratio is NaN. torch.tanh takes care of that.
+
+            0 for large ones:
+            torch.tanh(logits / cap) ~> torch.nan_to_num(torch.sinh(logits / cap) / torch.cosh(logits / cap))
+            A large logit comes out as 0. It should come out as cap.
+
+            cap upside down:
+            logits / cap ~> logits * cap && cap * bent ~> bent / cap
+            The logits are divided by cap before the tanh, and multiplied by it after.
+
+            another curve:
+            torch.tanh(logits / cap) ~> torch.sigmoid(logits / cap)
+            torch.tanh(logits / cap) ~> torch.sigmoid(logits / cap) && 1 - bent**2 ~> bent * (1 - bent)
+            That is a sigmoid, which makes 0 into 1/2. The curve asked for is tanh.
+
+            a ratio:
+            1 - bent**2 ~> cap * bent / logits
+            The capped logit over the logit is no derivative: it says how far a logit was taken down, not how fast the
+            result moves with it.
+
+            slope forgotten:
+            1 - bent**2 ~> torch.ones_like(bent)
+            The second part should be the slope; yours is 1 everywhere.
+        """,
     ),
     "12.6": Choice(
         right="b",

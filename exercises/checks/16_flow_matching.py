@@ -2,34 +2,7 @@
 
 import torch
 
-from blueberry_checks.engine.examine import Choice, Code, Mistake, Property
-
-
-def _a_row(t, x):
-    return t.reshape(-1, *[1] * (x.ndim - 1))
-
-
-def _training_pair(x0, x1, t):
-    s = _a_row(t, x0)
-    return (1 - s) * x0 + s * x1, x1 - x0
-
-
-def _endpoints(x, v, t):
-    s = _a_row(t, x)
-    return x - s * v, x + (1 - s) * v
-
-
-def _points_velocity(x, t, points):
-    left = 1 - t[:, None]
-    noise = (x[:, None] - t[:, None, None] * points) / left[..., None]
-    weights = (-0.5 * noise.square().sum(-1)).softmax(1)
-    return (weights @ points - x) / left
-
-
-def _guided_velocity(velocity, x, t, labels, null, w):
-    plain = velocity(x, t, torch.full_like(labels, null))
-    return plain + w * (velocity(x, t, labels) - plain)
-
+from blueberry_checks.engine.examine import Choice, Code, Mistake
 
 # --- 16.1, 16.2
 
@@ -44,45 +17,6 @@ def _pairs(g):
     yield *two(2, 1, 2, 2), torch.tensor([0.9, 0.2])
     yield *two(3, 3, 3, 3, dtype=torch.float64), torch.rand(3, generator=g, dtype=torch.float64)
     yield *two(5, 3, 4, 2), torch.rand(5, generator=g)
-
-
-def _path_with(at, target=lambda x0, x1, x_t, s: x1 - x0, row=_a_row):
-    """A pair with another path, target or broadcast of the times."""
-
-    def answer(x0, x1, t):
-        s = row(t, x0)
-        x_t = at(x0, x1, s)
-        return x_t, target(x0, x1, x_t, s)
-
-    return answer
-
-
-def _straight(x0, x1, s):
-    return (1 - s) * x0 + s * x1
-
-
-def _ends_with(back, on, row=_a_row):
-    def answer(x, v, t):
-        s = row(t, x)
-        return back(x, v, s), on(x, v, s)
-
-    return answer
-
-
-def _back(x, v, s):
-    return x - s * v
-
-
-def _on(x, v, s):
-    return x + (1 - s) * v
-
-
-def _column(t, x):
-    return t.view(-1, 1)
-
-
-def _as_it_is(t, x):
-    return t
 
 
 # --- 16.3
@@ -103,37 +37,6 @@ def _data_sets(g):
 
 
 CORNERS = torch.tensor([[-1.0, 1.0], [1.0, -1.0], [2.0, 2.0]], dtype=torch.float64)
-
-
-def _weighed(
-    exponent=lambda d, left: -d.square().sum(-1) / (2 * left**2),
-    away=lambda x, s, points: x[:, None] - s * points,
-    weigh=lambda e: e.softmax(1),
-    velocity=lambda w, points, x, left: (w @ points - x * w.sum(1, keepdim=True)) / left,
-    time=lambda t: t,
-):
-    """The velocity of points with one part replaced."""
-
-    def answer(x, t, points):
-        t = time(t)
-        left = 1 - t[:, None]
-        weights = weigh(exponent(away(x, t[:, None, None], points), left))
-        return velocity(weights, points, x, left)
-
-    return answer
-
-
-def _plain_exp(e):
-    return e.exp() / e.exp().sum(1, keepdim=True)
-
-
-def _nothing_left(f):
-    """Right elsewhere, and the weights gone where every one of them underflows."""
-    x, t = torch.tensor([[0.3, -0.5]], dtype=torch.float64), torch.tensor([0.99], dtype=torch.float64)
-    near = torch.tensor([0.3], dtype=torch.float64)
-    right = torch.allclose(f(x, near, CORNERS), _points_velocity(x, near, CORNERS), rtol=1e-6)
-    got = f(x, t, CORNERS)
-    return right and any(torch.allclose(got, left, atol=1e-6) for left in (torch.zeros_like(x), -x / (1 - t)))
 
 
 # --- 16.4
@@ -186,42 +89,6 @@ def _labelled(g):
     yield bent_by_labels, five, torch.rand(5, generator=g), torch.tensor([1, 1, 0, 2, 9]), 10, 0.4
 
 
-def _combined(combine):
-    """Guidance with another formula for v_null and v_label."""
-
-    def answer(velocity, x, t, labels, null, w):
-        return combine(velocity(x, t, torch.full_like(labels, null)), velocity(x, t, labels), w)
-
-    return answer
-
-
-def _null_is_zero(velocity, x, t, labels, null, w):
-    return _guided_velocity(velocity, x, t, labels, 0, w)
-
-
-def _rows_mixed(velocity, x, t, labels, null, w):
-    both = torch.cat([labels, torch.full_like(labels, null)])
-    conditional, plain = velocity(x.repeat_interleave(2, 0), t.repeat_interleave(2), both).chunk(2)
-    return plain + w * (conditional - plain)
-
-
-def _labels_of_rows(f):
-    faults = []
-
-    def watched(x, t, labels):
-        if labels.dtype != torch.int64:
-            faults.append(f"It hands velocity labels of dtype {labels.dtype}; a table of classes takes int64 alone.")
-        if tuple(labels.shape) != (len(x),) or tuple(t.shape) != (len(x),):
-            faults.append(
-                f"For {len(x)} rows it hands velocity labels of shape {tuple(labels.shape)} and times of shape "
-                f"{tuple(t.shape)}; each row has its own."
-            )
-        return bent_by_labels(x, t, labels)
-
-    f(watched, torch.ones(3, 2), torch.full((3,), 0.5), torch.tensor([1, 0, 2]), 3, 2.0)
-    return faults[0] if faults else None
-
-
 PATH, LINE, FOLLOW, GUIDE = "a-crowd-that-moves", "two-points-on-a-line", "following-the-field", "guidance"
 PER_ROW = (
     "The times were laid along the last dimension: one for each column. Each row has its own, so t needs as many "
@@ -234,208 +101,255 @@ POINTS_ONLY = (
 
 EXERCISES = {
     "16.1": Code(
-        reference=_training_pair,
         example=(
             torch.tensor([[1.0, 0.0], [0.0, 2.0]]),
             torch.tensor([[3.0, 4.0], [1.0, 1.0]]),
             torch.tensor([0.5, 0.25]),
         ),
         cases=_pairs,
-        mistakes=[
-            Mistake(
-                "target backwards",
-                "The target points from the data to the noise. Which way does the walker go?",
-                PATH,
-                wrong=_path_with(_straight, lambda x0, x1, x_t, s: x0 - x1),
-            ),
-            Mistake(
-                "time backwards",
-                "At t = 0 it stands on the data. Here time 0 is the noise.",
-                PATH,
-                wrong=_path_with(lambda x0, x1, s: s * x0 + (1 - s) * x1),
-            ),
-            Mistake("time along the columns", PER_ROW, PATH, wrong=_path_with(_straight, row=_as_it_is)),
-            Mistake("points only", POINTS_ONLY, PATH, wrong=_path_with(_straight, row=_column)),
-            Mistake(
-                "target from the rest",
-                "The way still to go, over the time still left, is right until t = 1, where it is 0 / 0. The "
-                "velocity of a straight line needs no division.",
-                PATH,
-                wrong=_path_with(_straight, lambda x0, x1, x_t, s: (x1 - x_t) / (1 - s)),
-            ),
-            Mistake(
-                "target is the way left",
-                "x₁ − x_t is the way still to go. The velocity is the whole way, whatever the time.",
-                PATH,
-                wrong=_path_with(_straight, lambda x0, x1, x_t, s: x1 - x_t),
-            ),
-            Mistake(
-                "target is the data",
-                "The target is where the line ends. Asked for is how fast, and whither, it goes.",
-                PATH,
-                wrong=_path_with(_straight, lambda x0, x1, x_t, s: x1),
-            ),
-            Mistake(
-                "round path",
-                "Roots as weights keep the variance, as some diffusion models do; the path is then no straight line.",
-                PATH,
-                wrong=_path_with(lambda x0, x1, s: (1 - s).sqrt() * x0 + s.sqrt() * x1),
-            ),
-            Mistake(
-                "pair exchanged",
-                "The right two, in the wrong order: first the place, then the velocity.",
-                PATH,
-                wrong=lambda x0, x1, t: _training_pair(x0, x1, t)[::-1],
-            ),
-        ],
+        section=PATH,
+        edits=f"""
+            target backwards:
+            x1 - x0 ~> x0 - x1
+            The target points from the data to the noise. Which way does the walker go?
+
+            time backwards:
+            (1 - s) * x0 + s * x1 ~> s * x0 + (1 - s) * x1
+            At t = 0 it stands on the data. Here time 0 is the noise.
+
+            both backwards:
+            (1 - s) * x0 + s * x1, x1 - x0 ~> s * x0 + (1 - s) * x1, x0 - x1
+            It all runs from the data to the noise. Here time 0 is the noise, and the walker goes to the data.
+
+            time along the columns:
+            t.view(-1, *[1] * (x0.ndim - 1)) ~> t
+            {PER_ROW}
+
+            points only:
+            t.view(-1, *[1] * (x0.ndim - 1)) ~> t.view(-1, 1)
+            {POINTS_ONLY}
+
+            one time for all:
+            t.view(-1, *[1] * (x0.ndim - 1)) ~> t[0]
+            t.view(-1, *[1] * (x0.ndim - 1)) ~> t.mean()
+            All rows are given one and the same time. Each has its own.
+
+            target from the rest:
+            s * x1, x1 - x0 ~> s * x1, (x1 - (1 - s) * x0 - s * x1) / (1 - s)
+            The way still to go, over the time still left, is right until t = 1, where it is 0 / 0. The velocity of a
+            straight line needs no division.
+
+            target from the way gone:
+            s * x1, x1 - x0 ~> s * x1, ((1 - s) * x0 + s * x1 - x0) / s
+            The way gone, over the time gone, is right but at t = 0, where it is 0 / 0. The velocity of a straight line
+            needs no division.
+
+            target is the way left:
+            s * x1, x1 - x0 ~> s * x1, (1 - s) * (x1 - x0)
+            x₁ − x_t is the way still to go. The velocity is the whole way, whatever the time.
+
+            target is the way gone:
+            s * x1, x1 - x0 ~> s * x1, s * (x1 - x0)
+            x_t − x₀ is the way that lies behind. The velocity is the whole way, whatever the time.
+
+            target is an end:
+            s * x1, x1 - x0 ~> s * x1, x1
+            s * x1, x1 - x0 ~> s * x1, x0
+            The target is where the line begins or ends. Asked for is how fast, and whither, it goes.
+
+            noise not faded:
+            (1 - s) * x0 ~> x0
+            The noise stays whole while the data comes in. At t = 1 nothing of it is left.
+
+            round path:
+            (1 - s) * x0 + s * x1 ~> (1 - s).sqrt() * x0 + s.sqrt() * x1
+            (1 - s) * x0 + s * x1 ~> (1 - s**2).sqrt() * x0 + s * x1
+            (1 - s) * x0 + s * x1 ~> (s * math.pi / 2).cos() * x0 + (s * math.pi / 2).sin() * x1
+            Weights whose squares add up to 1, as some diffusion models have them, make a path that is no straight line.
+        """,
     ),
     "16.2": Code(
-        reference=_endpoints,
         example=(
             torch.tensor([[2.0, 2.0], [0.25, 1.75]]),
             torch.tensor([[2.0, 4.0], [1.0, -1.0]]),
             torch.tensor([0.5, 0.25]),
         ),
         cases=_pairs,
-        mistakes=[
-            Mistake(
-                "wrong direction",
-                "It walks on to get to time 0, and back to get to time 1.",
-                LINE,
-                wrong=_ends_with(lambda x, v, s: x + s * v, lambda x, v, s: x - (1 - s) * v),
-            ),
-            Mistake(
-                "times exchanged",
-                "At time t, the start is t away and the end 1 − t. They are exchanged.",
-                LINE,
-                wrong=_ends_with(lambda x, v, s: x - (1 - s) * v, lambda x, v, s: x + s * v),
-            ),
-            Mistake(
-                "a whole unit on",
-                "From x it goes on for a whole unit of time; only 1 − t is left.",
-                LINE,
-                wrong=_ends_with(_back, lambda x, v, s: x + v),
-            ),
-            Mistake(
-                "a whole unit back",
-                "From x it goes back a whole unit of time; only t has passed.",
-                LINE,
-                wrong=_ends_with(lambda x, v, s: x - v, _on),
-            ),
-            Mistake(
-                "division by t",
-                "Solving for x₁ by a division fails at t = 0. From x you can walk there.",
-                LINE,
-                wrong=_ends_with(_back, lambda x, v, s: (x - (1 - s) * (x - s * v)) / s),
-            ),
-            Mistake(
-                "division by 1 − t",
-                "Solving for x₀ by a division fails at t = 1. From x you can walk there.",
-                LINE,
-                wrong=_ends_with(lambda x, v, s: (x - s * (x + (1 - s) * v)) / (1 - s), _on),
-            ),
-            Mistake(
-                "pair exchanged",
-                "The right two, in the wrong order: first time 0, then time 1.",
-                LINE,
-                wrong=lambda x, v, t: _endpoints(x, v, t)[::-1],
-            ),
-            Mistake("time along the columns", PER_ROW, LINE, wrong=_ends_with(_back, _on, row=_as_it_is)),
-            Mistake("points only", POINTS_ONLY, LINE, wrong=_ends_with(_back, _on, row=_column)),
-        ],
+        section=LINE,
+        edits=f"""
+            wrong direction:
+            x - s * v, x + (1 - s) * v ~> x + s * v, x - (1 - s) * v
+            It walks on to get to time 0, and back to get to time 1.
+
+            times exchanged:
+            x - s * v, x + (1 - s) * v ~> x - (1 - s) * v, x + s * v
+            At time t, the start is t away and the end 1 − t. They are exchanged.
+
+            a whole unit on:
+            x + (1 - s) * v ~> x + v
+            From x it goes on for a whole unit of time; only 1 − t is left.
+
+            a whole unit back:
+            x - s * v ~> x - v
+            From x it goes back a whole unit of time; only t has passed.
+
+            the way gone, on again:
+            x + (1 - s) * v ~> x + s * v
+            From x it goes on for the time t, which has passed. What is left is 1 − t.
+
+            only one turned round:
+            x - s * v ~> x + s * v
+            x + (1 - s) * v ~> x - (1 - s) * v
+            One of the two is right, the other walks the wrong way: back to time 0, on to time 1.
+
+            time not used:
+            x - s * v, x + (1 - s) * v ~> x - v, x + v
+            Neither way is a whole unit of time: t lies behind, 1 − t is left.
+
+            x0 + the rest:
+            x + (1 - s) * v ~> x - s * v + (1 - s) * v
+            From time 0 the whole unit of time is left; 1 − t is left from x.
+
+            the velocity again:
+            x + (1 - s) * v ~> v
+            The second is a place, the line's end. Yours is the velocity.
+
+            division by t:
+            x + (1 - s) * v ~> (x - (1 - s) * (x - s * v)) / s
+            Solving for x₁ by a division fails at t = 0. From x you can walk there.
+
+            division by 1 − t:
+            x - s * v ~> (x - s * (x + (1 - s) * v)) / (1 - s)
+            Solving for x₀ by a division fails at t = 1. From x you can walk there.
+
+            scaled:
+            x - s * v, ~> (1 - s) * x,
+            x + (1 - s) * v ~> s * v
+            x + (1 - s) * v ~> v + (1 - s) * x
+            x - s * v, x + (1 - s) * v ~> (1 - s) * x, s * v
+            x - s * v, x + (1 - s) * v ~> s * x - v, (1 - s) * x + v
+            x - s * v, x + (1 - s) * v ~> x / s, x / (1 - s)
+            A place is reached from x, by adding a stretch of the way; it is no share of x, nor of v.
+
+            time along the columns:
+            t.view(-1, *[1] * (x.ndim - 1)) ~> t
+            {PER_ROW}
+
+            points only:
+            t.view(-1, *[1] * (x.ndim - 1)) ~> t.view(-1, 1)
+            {POINTS_ONLY}
+
+            one time for all:
+            t.view(-1, *[1] * (x.ndim - 1)) ~> t[0]
+            All rows are given one and the same time. Each has its own.
+        """,
     ),
     "16.3": Code(
-        reference=_points_velocity,
         example=(torch.tensor([[0.2]]), torch.tensor([0.5]), torch.tensor([[-1.0], [1.0]])),
         cases=_data_sets,
+        section=LINE,
+        edits=r"""
+            underflow:
+            .softmax(1) ~> .exp() && return ~> weights = weights / weights.sum(1, keepdim=True)\nreturn
+            Near t = 1 every exponential is 0, and 0 / 0 is not a number. Only differences of exponents matter: subtract
+            the largest before you exponentiate, or let a function do it that does.
+
+            guarded underflow:
+            .softmax(1) ~> .exp() && return ~> weights = weights / (weights.sum(1, keepdim=True) + 1e-12)\nreturn
+            .softmax(1) ~> .exp() && return ~> weights = weights / (weights.sum(1, keepdim=True) + 1e-12)\nreturn \
+            && points - x) ~> points - x * weights.sum(1, keepdim=True))
+            A small number in the divisor hides the 0 / 0, and the weights add up to nothing: it stands still where it
+            should run. The weights of a row must add up to 1 at any time.
+
+            not normalised:
+            .softmax(1) ~> .exp()
+            .softmax(1) ~> .exp() && points - x) ~> points - x * weights.sum(1, keepdim=True))
+            .softmax(1) ~> .exp() && return ~> weights = weights / weights.sum()\nreturn
+            .softmax(1) ~> .sigmoid()
+            .softmax(1) ~> .log_softmax(1)
+            The weights of a row must add up to 1; yours do not, in every row.
+
+            over the batch:
+            softmax(1) ~> softmax(0)
+            softmax(1) ~> softmax(0) && points - x) ~> points - x * weights.sum(1, keepdim=True))
+            The weights add up to 1 over the rows of the batch. Each row weighs the points among themselves.
+
+            points not scaled:
+            t[..., None] * points ~> points
+            The exponent has the distance to the point itself. At time t its walkers are around t times the point.
+
+            spread not squared:
+            / (1 - t[..., None]) ~> / (1 - t[..., None]).sqrt()
+            The divisor of the exponent has 1 − t where its square belongs.
+
+            spread left out:
+            / (1 - t[..., None]) ~>
+            The exponent lacks its divisor (1 − t)²: the nearer to the data, the narrower the crowd.
+
+            spread of the data:
+            / (1 - t[..., None]) ~> / t[..., None]
+            The spread around t · point is that of the noise, 1 − t, not t.
+
+            brackets:
+            return (weights @ points - x) / (1 - t) ~> return weights @ points - x / (1 - t)
+            noise = (x[:, None] - t[..., None] * points) / ~> noise = (x[:, None] - t[..., None] * points) *
+            Mind the brackets: all of a difference, or all of a divisor, is divided by.
+
+            x is not scaled:
+            points - x) ~> points - t * x)
+            The way still to go leads from x itself.
+
+            distance not squared:
+            .square().sum(-1) / 2 ~> .square().sum(-1).sqrt() / (1 - t) / 2
+            .square().sum(-1) / 2 ~> .square().sum(-1).sqrt() / 2
+            .square().sum(-1) / 2 ~> .abs().sum(-1) / (1 - t) / 2
+            .square().sum(-1) / 2 ~> .abs().sum(-1) / 2
+            The exponent has the distance where its square belongs.
+
+            factor 2:
+            sum(-1) / 2 ~> sum(-1)
+            The 2 in the exponent's divisor is missing.
+
+            sign of the exponent:
+            (-noise ~> (noise
+            The farther a line's noise is from 0, the more it weighs. It should be the less.
+
+            mean over the entries:
+            .sum(-1) ~> .mean(-1)
+            The squared length is the sum over the D entries, not their mean. With D = 1 nobody can tell.
+
+            not divided:
+            (weights @ points - x) / (1 - t) ~> weights @ points - x
+            That is the way still to go. The velocity is that over the time left.
+
+            divided by t:
+            x) / (1 - t) ~> x) / t
+            From x to the point there is 1 − t of the time left, not t.
+
+            the mean point:
+            (weights @ points - x) / (1 - t) ~> weights @ points
+            That is the point which it heads for, on average. Asked for is the velocity.
+
+            nearest only:
+            (-noise.square().sum(-1) / 2).softmax(1) ~> F.one_hot(noise.square().sum(-1).argmin(1), len(points)).to(x)
+            It follows the likeliest line alone. Asked for is the mean over all, by weight.
+
+            equal weights:
+            (-noise.square().sum(-1) / 2).softmax(1) ~> x.new_full((len(x), len(points)), 1 / len(points))
+            All points are equally likely before you look where x is. Afterwards they are not.
+
+            one time for all:
+            t = t[:, None] ~> t = t[:1, None]
+            It takes the first row's time for every row.
+        """,
         mistakes=[
-            Mistake(
-                "underflow",
-                "Near t = 1 every exponential is 0, and 0 / 0 is not a number. Only differences of exponents matter: "
-                "subtract the largest before you exponentiate, or let a function do it that does.",
-                LINE,
-                wrong=_weighed(weigh=_plain_exp),
-            ),
             Mistake(
                 "guarded underflow",
                 "A small number in the divisor hides the 0 / 0, and the weights add up to nothing: it stands still "
                 "where it should run. The weights of a row must add up to 1 at any time.",
                 LINE,
-                sign=_nothing_left,
-            ),
-            Mistake(
-                "over the batch",
-                "The weights add up to 1 over the rows of the batch. Each row weighs the points among themselves.",
-                LINE,
-                wrong=_weighed(weigh=lambda e: e.softmax(0)),
-            ),
-            Mistake(
-                "points not scaled",
-                "The exponent has the distance to the point itself. At time t its walkers are around t times "
-                "the point.",
-                LINE,
-                wrong=_weighed(away=lambda x, s, points: x[:, None] - points),
-            ),
-            Mistake(
-                "spread not squared",
-                "The divisor of the exponent has 1 − t where its square belongs.",
-                LINE,
-                wrong=_weighed(exponent=lambda d, left: -d.square().sum(-1) / (2 * left)),
-            ),
-            Mistake(
-                "distance not squared",
-                "The exponent has the distance where its square belongs.",
-                LINE,
-                wrong=_weighed(exponent=lambda d, left: -d.square().sum(-1).sqrt() / (2 * left**2)),
-            ),
-            Mistake(
-                "factor 2",
-                "The 2 in the exponent's divisor is missing.",
-                LINE,
-                wrong=_weighed(exponent=lambda d, left: -d.square().sum(-1) / left**2),
-            ),
-            Mistake(
-                "sign of the exponent",
-                "The farther a line's noise is from 0, the more it weighs. It should be the less.",
-                LINE,
-                wrong=_weighed(exponent=lambda d, left: d.square().sum(-1) / (2 * left**2)),
-            ),
-            Mistake(
-                "mean over the entries",
-                "The squared length is the sum over the D entries, not their mean. With D = 1 nobody can tell.",
-                LINE,
-                wrong=_weighed(exponent=lambda d, left: -d.square().mean(-1) / (2 * left**2)),
-            ),
-            Mistake(
-                "not divided",
-                "That is the way still to go. The velocity is that over the time left.",
-                LINE,
-                wrong=_weighed(velocity=lambda w, points, x, left: w @ points - x),
-            ),
-            Mistake(
-                "the mean point",
-                "That is the point which it heads for, on average. Asked for is the velocity.",
-                LINE,
-                wrong=_weighed(velocity=lambda w, points, x, left: w @ points),
-            ),
-            Mistake(
-                "nearest only",
-                "It follows the likeliest line alone. Asked for is the mean over all, by weight.",
-                LINE,
-                wrong=_weighed(weigh=lambda e: torch.nn.functional.one_hot(e.argmax(1), e.shape[1]).to(e.dtype)),
-            ),
-            Mistake(
-                "equal weights",
-                "All points are equally likely before you look where x is. Afterwards they are not.",
-                LINE,
-                wrong=_weighed(weigh=lambda e: torch.full_like(e, 1 / e.shape[1])),
-            ),
-            Mistake(
-                "one time for all",
-                "It takes the first row's time for every row.",
-                LINE,
-                wrong=_weighed(time=lambda t: t[:1].expand(len(t))),
-            ),
+                only=lambda x, t, points: t.max() > 0.98,
+            )
         ],
     ),
     "16.4": Code(
@@ -444,6 +358,12 @@ EXERCISES = {
         section=FOLLOW,
         calls={"velocity": 2},
         edits="""
+            backwards in time:
+            t + h ~> t - h
+            t + h ~> t + 1
+            t + h ~> t * h
+            The Euler step arrives at time t + h; there the second velocity is asked for.
+
             midpoint:
             x + h * here, t + h) ~> x + h / 2 * here, t + h / 2) && (here + there) / 2 ~> there
             That is the midpoint method: as good, but another. Heun asks at the end of the step, and averages.
@@ -466,6 +386,7 @@ EXERCISES = {
 
             half the way:
             h * here ~> h / 2 * here
+            x + h * here, t + h ~> x + h / 2 * here, t + h / 2
             The second velocity is asked for half a step away. The Euler step goes all the way.
 
             step left out:
@@ -511,7 +432,6 @@ EXERCISES = {
         section="following-the-field",
     ),
     "16.6": Code(
-        reference=_guided_velocity,
         example=(
             towards_labels,
             torch.tensor([[0.0], [1.0]]),
@@ -521,57 +441,64 @@ EXERCISES = {
             2.0,
         ),
         cases=_labelled,
-        mistakes=[
-            Mistake(
-                "from the label",
-                "It goes w beyond v_label. Here w counts from v_null, and w = 0 gives v_null itself.",
-                GUIDE,
-                wrong=_combined(lambda null, label, w: label + w * (label - null)),
-            ),
-            Mistake(
-                "exchanged",
-                "v_null and v_label are exchanged (in a doubled batch: its halves): it is pushed away from the label.",
-                GUIDE,
-                wrong=_combined(lambda null, label, w: label + w * (null - label)),
-            ),
-            Mistake(
-                "null is zero",
-                "It takes the label 0 for none. Which number stands for none is given.",
-                GUIDE,
-                wrong=_null_is_zero,
-            ),
-            Mistake(
-                "clamped",
-                "A scale above 1 is cut off. Beyond 1 is where guidance begins.",
-                GUIDE,
-                wrong=_combined(lambda null, label, w: torch.lerp(null, label, min(max(w, 0.0), 1.0))),
-            ),
-            Mistake(
-                "no null",
-                "It multiplies v_label by w. The velocity without a class is not zero.",
-                GUIDE,
-                wrong=_combined(lambda null, label, w: w * label),
-            ),
-            Mistake(
-                "the difference alone",
-                "The difference is missing what it is added to.",
-                GUIDE,
-                wrong=_combined(lambda null, label, w: w * (label - null)),
-            ),
-            Mistake(
-                "added up",
-                "It adds w times v_label to v_null. Asked for is w times their difference.",
-                GUIDE,
-                wrong=_combined(lambda null, label, w: null + w * label),
-            ),
-            Mistake(
-                "rows mixed up",
-                "In the doubled batch rows and labels do not belong together: one of them is repeated row by row, the "
-                "other as a whole.",
-                GUIDE,
-                wrong=_rows_mixed,
-            ),
-        ],
-        properties=[Property("a label a row", _labels_of_rows, GUIDE)],
+        section=GUIDE,
+        calls={"velocity": 2},
+        edits=r"""
+            from the label:
+            return plain ~> return velocity(x, t, labels)
+            It goes w beyond v_label. Here w counts from v_null, and w = 0 gives v_null itself.
+
+            exchanged:
+            return plain + w * (velocity(x, t, labels) - plain) ~> return w * plain + (1 - w) * velocity(x, t, labels)
+            v_null and v_label are exchanged (in a doubled batch: its halves): it is pushed away from the label.
+
+            difference turned round:
+            plain + w ~> plain - w
+            It starts from v_null and goes away from the label: the difference is v_label − v_null.
+
+            null is zero:
+            full_like(labels, null) ~> zeros_like(labels)
+            It takes the label 0 for none. Which number stands for none is given.
+
+            clamped:
+            plain + w ~> plain + min(max(w, 0.0), 1.0)
+            A scale above 1 is cut off. Beyond 1 is where guidance begins.
+
+            normalised:
+            plain + w * (velocity(x, t, labels) - plain) ~> (plain + w * velocity(x, t, labels)) / (1 + w)
+            plain + w * ~> plain + 1 / max(w, 1e-9) *
+            plain + w * ~> plain + w**2 *
+            plain + w * ~> plain + 0.5 *
+            The weights are other ones: (1 − w) of v_null and w of v_label.
+
+            no null:
+            return plain + w * (velocity(x, t, labels) - plain) ~> return w * velocity(x, t, labels)
+            It multiplies v_label by w. The velocity without a class is not zero.
+
+            the difference alone:
+            return plain + ~> return
+            The difference is missing what it is added to.
+
+            added up:
+            (velocity(x, t, labels) - plain) ~> velocity(x, t, labels)
+            It adds w times v_label to v_null. Asked for is w times their difference.
+
+            no scale:
+            w * ( ~> (
+            w does not enter: that is v_label itself, the guidance of w = 1.
+
+            no label:
+            return plain + w * (velocity(x, t, labels) - plain) ~> return plain
+            That is v_null: the class does not enter. Ask velocity for the labels as well.
+
+            rows mixed up:
+            plain = velocity(x, t, torch.full_like(labels, null)) ~> \
+            x, t = x.repeat_interleave(2, 0), t.repeat_interleave(2) \
+            \nboth = torch.cat((labels, torch.full_like(labels, null))) \
+            \nown, plain = velocity(x, t, both).chunk(2) \
+            && velocity(x, t, labels) - ~> own -
+            In the doubled batch rows and labels do not belong together: one of them is repeated row by row, the other
+            as a whole.
+        """,
     ),
 }

@@ -377,12 +377,6 @@ def pair_in_loop(x0, x1, t):
     return torch.stack(rows), torch.stack([b - a for a, b in zip(x0, x1, strict=True)])
 
 
-def pair_target_is_the_way_left(x0, x1, t):
-    s = t.reshape(-1, *[1] * (x0.ndim - 1))
-    x_t = x0 + s * (x1 - x0)
-    return x_t, x1 - x_t
-
-
 def pair_exchanged(x0, x1, t):
     s = t.reshape(-1, *[1] * (x0.ndim - 1))
     return x1 - x0, x0 + s * (x1 - x0)
@@ -414,21 +408,6 @@ def ends_in_loop(x, v, t):
     )
 
 
-def ends_a_whole_unit_back(x, v, t):
-    s = t.reshape(-1, *[1] * (x.ndim - 1))
-    return x - v, x + (1 - s) * v
-
-
-def ends_with_time_by_column(x, v, t):
-    return x - t * v, x + (1 - t) * v
-
-
-def ends_by_division_at_the_start(x, v, t):
-    s = t.reshape(-1, *[1] * (x.ndim - 1))
-    end = x + (1 - s) * v
-    return (x - s * end) / (1 - s), end
-
-
 def ends_the_end_alone(x, v, t):
     s = t.reshape(-1, *[1] * (x.ndim - 1))
     return x + (1 - s) * v
@@ -446,59 +425,12 @@ def velocity_largest_subtracted(x, t, points):
     return torch.einsum("bn,bnd->bd", w, points[None] - x[:, None]) / left
 
 
-def velocity_factor_2_missing(x, t, points):
-    left = 1 - t[:, None]
-    far = (x[:, None] - t[:, None, None] * points).square().sum(-1)
-    return ((-far / left**2).softmax(1) @ points - x) / left
-
-
-def velocity_far_lines_first(x, t, points):
-    left = 1 - t[:, None]
-    far = (x[:, None] - t[:, None, None] * points).square().sum(-1)
-    return ((far / (2 * left**2)).softmax(1) @ points - x) / left
-
-
-def velocity_distance_not_squared(x, t, points):
-    left = 1 - t[:, None]
-    far = (x[:, None] - t[:, None, None] * points).norm(dim=-1)
-    return ((-far / (2 * left**2)).softmax(1) @ points - x) / left
-
-
-def velocity_mean_point(x, t, points):
-    left = 1 - t[:, None]
-    far = (x[:, None] - t[:, None, None] * points).square().sum(-1)
-    return (-far / (2 * left**2)).softmax(1) @ points
-
-
-def velocity_guarded_and_drifting(x, t, points):
-    left = 1 - t[:, None]
-    far = (x[:, None] - t[:, None, None] * points).square().sum(-1)
-    w = (-far / (2 * left**2)).exp()
-    w = w / w.sum(1, keepdim=True).clamp(min=1e-30)
-    return (w @ points - x) / left
-
-
 # --- 16.4
 
 
 def heun_by_lerp(velocity, x, t, h):
     first = velocity(x, t)
     return x + h * torch.lerp(first, velocity(x + h * first, t + h), 0.5)
-
-
-def heun_half_the_time(velocity, x, t, h):
-    first = velocity(x, t)
-    return x + h / 2 * (first + velocity(x + h * first, t + h / 2))
-
-
-def heun_half_the_way(velocity, x, t, h):
-    first = velocity(x, t)
-    return x + h / 2 * (first + velocity(x + h / 2 * first, t + h))
-
-
-def heun_trial_step_of_length_1(velocity, x, t, h):
-    first = velocity(x, t)
-    return x + h / 2 * (first + velocity(x + first, t + h))
 
 
 # --- 16.6
@@ -508,20 +440,6 @@ def guided_doubled(velocity, x, t, labels, null, w):
     both = torch.cat([labels, torch.full_like(labels, null)])
     conditional, plain = velocity(torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
     return w * conditional + (1 - w) * plain
-
-
-def guided_halves_exchanged(velocity, x, t, labels, null, w):
-    both = torch.cat([torch.full_like(labels, null), labels])
-    conditional, plain = velocity(torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
-    return w * conditional + (1 - w) * plain
-
-
-def guided_difference_alone(velocity, x, t, labels, null, w):
-    return w * (velocity(x, t, labels) - velocity(x, t, torch.full_like(labels, null)))
-
-
-def guided_added_up(velocity, x, t, labels, null, w):
-    return velocity(x, t, torch.full_like(labels, null)) + w * velocity(x, t, labels)
 
 
 def guided_in_words(velocity, x, t, labels, null, w):
@@ -537,11 +455,10 @@ PLANTED = {
             Wrong(wrong_1_time_along_the_last_dimension, "time along the columns", from_text=True),
             Wrong(wrong_1_points_only, "points only", from_text=True),
             Wrong(wrong_1_target_from_the_rest, "target from the rest", from_text=True),
-            Wrong(wrong_1_target_is_the_data, "target is the data", from_text=True),
+            Wrong(wrong_1_target_is_the_data, "target is an end", from_text=True),
             Wrong(wrong_1_round_path, "round path", from_text=True),
             Wrong(wrong_1_in_place, "mutated", from_text=True),
-            Wrong(pair_target_is_the_way_left, "target is the way left"),
-            Wrong(pair_exchanged, "pair exchanged"),
+            Wrong(pair_exchanged, "relation:pair"),
             Wrong(pair_place_alone, "type"),
             Wrong(pair_in_single_precision, "dtype"),
             Wrong(pair_by_the_library, "library"),
@@ -554,12 +471,9 @@ PLANTED = {
             Wrong(wrong_2_times_exchanged, "times exchanged", from_text=True),
             Wrong(wrong_2_whole_step, "a whole unit on", from_text=True),
             Wrong(wrong_2_x1_from_division, "division by t", from_text=True),
-            Wrong(wrong_2_pair_exchanged, "pair exchanged", from_text=True),
+            Wrong(wrong_2_pair_exchanged, "relation:pair", from_text=True),
             Wrong(wrong_2_points_only, "points only", from_text=True),
             Wrong(wrong_2_in_place, "mutated", from_text=True),
-            Wrong(ends_a_whole_unit_back, "a whole unit back"),
-            Wrong(ends_with_time_by_column, "time along the columns"),
-            Wrong(ends_by_division_at_the_start, "division by 1 − t"),
             Wrong(ends_the_end_alone, "type"),
         ],
     ),
@@ -576,11 +490,6 @@ PLANTED = {
             Wrong(wrong_3_nearest_only, "nearest only", from_text=True),
             Wrong(wrong_3_equal_weights, "equal weights", from_text=True),
             Wrong(wrong_3_first_time_for_all, "one time for all", from_text=True),
-            Wrong(velocity_factor_2_missing, "factor 2"),
-            Wrong(velocity_far_lines_first, "sign of the exponent"),
-            Wrong(velocity_distance_not_squared, "distance not squared"),
-            Wrong(velocity_mean_point, "the mean point"),
-            Wrong(velocity_guarded_and_drifting, "guarded underflow"),
         ],
     ),
     "16.4": Planted(
@@ -595,9 +504,6 @@ PLANTED = {
             Wrong(wrong_4_time_as_a_number, "one time for all", from_text=True),
             Wrong(wrong_4_three_calls, "calls", from_text=True),
             Wrong(wrong_4_euler, "Euler", from_text=True),
-            Wrong(heun_half_the_time, "half the time"),
-            Wrong(heun_half_the_way, "half the way"),
-            Wrong(heun_trial_step_of_length_1, "step left out"),
         ],
     ),
     "16.5": Planted(
@@ -616,14 +522,11 @@ PLANTED = {
             Wrong(wrong_6_exchanged, "exchanged", from_text=True),
             Wrong(wrong_6_labels_overwritten, "mutated", from_text=True),
             Wrong(wrong_6_null_is_zero, "null is zero", from_text=True),
-            Wrong(wrong_6_one_null_for_the_batch, "property:a label a row", from_text=True),
-            Wrong(wrong_6_float_labels, "property:a label a row", from_text=True),
+            Wrong(wrong_6_one_null_for_the_batch, "handed", from_text=True),
+            Wrong(wrong_6_float_labels, "handed", from_text=True),
             Wrong(wrong_6_clamped_scale, "clamped", from_text=True),
             Wrong(wrong_6_zero_for_null, "no null", from_text=True),
             Wrong(wrong_6_halves_exchanged, "rows mixed up", from_text=True),
-            Wrong(guided_halves_exchanged, "exchanged"),
-            Wrong(guided_difference_alone, "the difference alone"),
-            Wrong(guided_added_up, "added up"),
             Wrong(guided_in_words, "type"),
         ],
     ),

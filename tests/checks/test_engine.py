@@ -7,6 +7,7 @@ import time
 import pytest
 import torch
 
+from blueberry_checks.engine.edits import compiled, mistakes
 from blueberry_checks.engine.examine import Choice, Code, Mistake, Number, Property, examine
 from blueberry_checks.engine.panel import Panel
 
@@ -152,3 +153,168 @@ def test_letters_and_numbers():
     assert examine(number, 1.0).message == "That is half."
     assert examine(number, 5).message == "5 is too large."
     assert examine(number, "two").cause == "type"
+
+
+def test_strings_are_no_numbers_and_another_device_is_one_message():
+    half = Code(reference=lambda x: x / 2, example=(3.0,), cases=lambda g: [(1.0,)])
+    assert examine(half, lambda x: str(x / 2)).cause == "type"
+    assert examine(Number(2.0, 0.1), "2.0").cause == "type"
+    assert examine(Number(2.0, 0.1), float("nan")).cause == "type"
+    outcome = examine(RULES, lambda x, n: running_mean(x, n).to("meta"))
+    assert outcome.cause == "device" and "on meta" in outcome.message
+    assert examine(half, lambda x: torch.tensor(x / 2, device="meta")).cause == "type"
+
+
+def test_an_unimplemented_operation_of_torch_is_no_stub():
+    assert cause(lambda x, n: x.to("meta").tolist()) == ("not yet", "crashed")
+
+
+def test_what_would_end_the_session_is_a_crash():
+    assert cause(lambda x, n: sys.exit()) == ("not yet", "crashed")
+
+
+def test_waiting_is_not_computing_but_ends_too():
+    def waits(x, count):
+        time.sleep(0.15)
+        return running_mean(x, count)
+
+    assert cause(waits, seconds=0.5)[0] == "correct"
+
+
+SOFTMAX = torch.nn.Softmax(dim=-1)
+
+
+def test_a_forbidden_module_made_outside_is_seen_also_beside_a_wrong_result():
+    rules = Code(
+        reference=lambda x: x.exp() / x.exp().sum(-1, keepdim=True),
+        example=(torch.tensor([0.0, 1.0]),),
+        cases=lambda g: [(torch.randn(3, generator=g),)],
+        not_allowed=("softmax",),
+    )
+    assert examine(rules, lambda x: SOFTMAX(x)).status == "library"
+    assert examine(rules, lambda x: torch.nn.Softmax(-1)(x)).status == "library"
+    assert "softmax" in examine(rules, lambda x: x.softmax(-1) + x).message
+
+
+@pytest.mark.parametrize("answer", [lambda x: torch.stack([v + 1 for v in x]), lambda x: torch.stack([*map(inc, x)])])
+def test_a_loop_is_seen_where_the_text_forbids_it(answer):
+    rules = Code(reference=lambda x: x + 1, example=(torch.ones(2),), cases=lambda g: [], no_loops=True)
+    assert examine(rules, answer).cause == "loop"
+    assert examine(rules, inc).status == "correct"
+
+
+def inc(x):
+    return x + 1
+
+
+def test_a_nested_list_sorted_in_place_is_mutated():
+    def answer(rows):
+        rows[0][0].sort()
+        return rows[0][0][0]
+
+    rules = Code(reference=lambda rows: min(rows[0][0]), example=(([[2, 1]],),), cases=lambda g: [(([[3, 1, 2]],),)])
+    assert examine(rules, answer).cause == "mutated"
+
+
+def test_long_values_are_cut_and_the_section_is_a_link():
+    outcome = examine(RULES, lambda x, n: "x" * 5000)
+    assert max(map(len, (outcome.message, outcome.got))) < 300
+    outcome = examine(RULES, lambda x, n: running_mean(x, n) * n)
+    html = Panel("02.1", "Means", outcome, "02_next_token")._repr_html_()
+    assert 'href="../notebooks/02_next_token.ipynb#a-mean"' in html
+
+
+SOURCE = 'def f(x, y):\n    """(N,)"""\n    z = x + y\n    return z / 2'
+
+
+def test_edits_become_mistakes_with_their_names_messages_and_anchors():
+    text = """
+        a sum [sums]:
+        z / 2 ~> z
+        x + y ~> 2 * x && z / 2 ~> \\
+        z + y - x
+        Not halved.
+
+        x + y ~> x - y
+        The difference
+        is taken.
+    """
+    found = list(mistakes(text, SOURCE, "means"))
+    assert [m.name for m in found] == ["a sum", "a sum", "x + y ~> x - y"]
+    assert [m.section for m in found] == ["sums", "sums", "means"]
+    assert [m.wrong(4, 2) for m in found] == [6, 6, 1]
+    assert [m.message for m in found] == ["Not halved.", "Not halved.", "The difference is taken."]
+    assert compiled(SOURCE)(4, 2) == 3
+
+
+@pytest.mark.parametrize("text", ["q ~> r\nNowhere.", "z / 2 ~> z z\nNo code.", "z / 2 ~> z", "name:\nNo edit."])
+def test_an_edit_that_fits_nowhere_or_is_no_code_fails_at_once(text):
+    with pytest.raises((ValueError, SyntaxError)):
+        list(mistakes(text, SOURCE, ""))
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (lambda e, x: -e, "sign"),
+        (lambda e, x: 3 * e, "factor"),
+        (lambda e, x: e + 3, "offset"),
+        (lambda e, x: e.log(), "logarithm"),
+        (lambda e, x: e.exp(), "exponential"),
+        (lambda e, x: x, "input"),
+        (lambda e, x: e.mT, "exchanged"),
+        (lambda e, x: e.flip(-1), "reversed"),
+        (lambda e, x: e * len(x), "times the size of x's dimension 0"),
+        (lambda e, x: torch.cat((e[:1], x[1:] + 1)), "only the first"),
+        (lambda e, x: torch.cat((e[:-1], x[-1:])), "all but the last"),
+        (lambda e, x: e / 0, "infinite"),
+        (lambda e, x: e * float("nan"), "NaN"),
+    ],
+)
+def test_relations_to_the_right_result_are_seen(form, expected):
+    rules = Code(
+        reference=lambda x: x.exp() + x[0, 0] ** 2,
+        example=(torch.tensor([[1.0, 2.0], [3.0, 0.5]]),),
+        cases=lambda g: [(torch.rand(n, n, generator=g),) for n in (3, 4)],
+    )
+    assert examine(rules, lambda x: form(rules.reference(x), x)).cause == f"relation:{expected}"
+
+
+def test_which_of_two_results_is_right_and_on_which_inputs():
+    rules = Code(
+        reference=lambda x, k: (x + k, x * k),
+        example=(torch.tensor([1.0, 2.0]), 3),
+        cases=lambda g: [(torch.randn(4, generator=g), k) for k in (0, 2)],
+    )
+    outcome = examine(rules, lambda x, k: (x + k, -x * k))
+    assert outcome.cause == "relation:sign" and "the second is not right" in outcome.message
+    assert examine(rules, lambda x, k: (x * k, x + k)).cause == "relation:pair"
+    assert "those where k is 0" in examine(rules, lambda x, k: (x + k, x * (k or 9))).message
+    only = Mistake("zero", "k may be 0.", only=lambda x, k: k == 0)
+    rules = Code(reference=rules.reference, example=rules.example, cases=rules.cases, mistakes=[only])
+    assert examine(rules, lambda x, k: (x + k, x * (k or 9))).cause == "zero"
+    assert examine(rules, lambda x, k: (x + k, x * (k + 1))).cause != "zero"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (lambda velocity, x, t: (velocity(x, t) + velocity(x, t)) / 2, "calls"),
+        (lambda velocity, x, t: velocity(x, t[:1]), "handed"),
+        (lambda velocity, x, t: velocity(x, 0.5), "handed"),
+        (lambda velocity, x, t: velocity(x, t.double()).float(), "handed"),
+        (lambda velocity, x, t: velocity(x, t * t), "handed"),
+        (lambda velocity, x, t: velocity(x + x.cumsum(1), t), "handed"),
+        (lambda velocity, x, t: velocity(x, t) + x * t.view(-1, 1) ** 2, "combined"),
+        (lambda velocity, x, t: velocity(torch.cat((x, x)), torch.cat((t, t)))[: len(x)], ""),
+    ],
+)
+def test_the_calls_of_an_argument_are_counted_and_what_it_is_given_is_compared(answer, expected):
+    times = torch.tensor([0.25, 0.5])
+    rules = Code(
+        reference=lambda velocity, x, t: velocity(x, t),
+        example=(lambda x, t: x + t.view(-1, 1) if isinstance(t, torch.Tensor) else x + t, torch.ones(2, 3), times),
+        cases=lambda g: [],
+        calls={"velocity": 1},
+    )
+    assert examine(rules, answer).cause == expected

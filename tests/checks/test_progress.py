@@ -48,6 +48,7 @@ def test_a_code_carries_progress_to_another_machine(monkeypatch, tmp_path):
     progress.restore(code)
     assert [name for name, entry in progress.load().items() if entry["done"]] == names
     assert f"{len(names)} of {len(catalogue())} done" in progress.report() and code in progress.report()
+    assert "[.] begun" in progress.report()
 
 
 @pytest.mark.parametrize("code", ["", "nonsense", "02:", "02:99", "99:1", "02:1-"])

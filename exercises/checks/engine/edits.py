@@ -5,8 +5,8 @@
     At the last step nothing should be left of the fall.
 
 A block, set off by blank lines, is a name with an optional anchor (without this line, the edit is the name), a line
-for each edit, and the message. An edit replaces every occurrence; `old ~> new && old ~> new` makes two at once; a \\n in the new
-text begins a new line of the function's body.
+for each edit, and the message. An edit replaces every occurrence; `old ~> new && old ~> new` makes two at once; \\n in
+the new text begins a new line of the function's body; a line that ends with a backslash goes on in the next.
 """
 
 import math
@@ -40,7 +40,7 @@ def edited(source: str, edit: str) -> Callable:
 
 def mistakes(edits: str, source: str, section: str) -> Iterator[Mistake]:
     """The mistakes of blocks of edits; those without an anchor of their own have the given section."""
-    for block in re.split(r"\n\s*\n", edits.strip()):
+    for block in re.split(r"\n\s*\n", re.sub(r"\s*\\\n\s*", " ", edits.strip())):
         lines = [line.strip() for line in block.splitlines()]
         header = HEADER.fullmatch(lines[0])
         changes = [line for line in lines if "~>" in line]

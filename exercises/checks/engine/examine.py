@@ -25,6 +25,7 @@ from blueberry_checks.engine.watch import (
     loops,
     misused,
     namespace_of,
+    strays,
     where,
 )
 
@@ -43,7 +44,9 @@ class Trial:
     mutated: str = ""
     noncontiguous: bool = False
     misuse: tuple[str, str] = ("", "")
-    calls: str = ""
+    """(cause, sentence) of what is wrong with its calls of an argument."""
+    stray: tuple[str, str] = ("", "")
+    """What its calls say of a wrong result."""
 
 
 class Examination:
@@ -75,14 +78,12 @@ class Examination:
             for name, before, after in zip(self.names, arguments, own, strict=False)
             if isinstance(before, torch.Tensor | list | tuple | dict) and difference(before, after, 0.0)
         ]
-        faults = [misused(name, most, meant[name], logs[name]) for name, most in self.rules.calls.items()]
-        misuse = next(filter(any, faults), ("", ""))
-        fewer = [
-            f"It calls {name} {len(log)} of {len(meant[name])} times. "
-            for name, log in logs.items()
-            if len(log) < len(meant[name])
-        ]
-        return Trial(arguments, expected, got, ", ".join(changed), spread, misuse, "".join(fewer))
+        misuse = stray = ("", "")
+        for name, most in self.rules.calls.items():
+            function = arguments[self.names.index(name)]
+            misuse = misused(function, name, most, meant[name], logs[name])
+            stray = misuse if any(misuse) else strays(function, name, meant[name], logs[name])
+        return Trial(arguments, expected, got, ", ".join(changed), spread, misuse, stray)
 
     def watched(self, arguments: tuple, logs: dict[str, list]) -> tuple:
         """The arguments, those whose calls are counted each in a wrapper that does."""
@@ -106,8 +107,8 @@ class Examination:
             except ENDED:
                 return False
         if mistake.only:
-            where_wrong = [bool(self.stage(trial)) for trial in trials]
-            return any(where_wrong) and where_wrong == [bool(mistake.only(*fresh(t.arguments))) for t in trials]
+            failing = [trial for trial in trials if self.stage(trial)]
+            return bool(failing) and all(mistake.only(*fresh(trial.arguments)) for trial in failing)
         parted = False
         for trial in trials:
             try:
@@ -146,14 +147,17 @@ class Examination:
         limits = condition(self.names, [(t.arguments, bool(self.stage(t))) for t in plain])
         cause = stage
         alike = [(t.arguments, t.expected, t.got) for t in plain if self.stage(t) == stage]
-        if stage in ("value", "shape"):
+        if trial.misuse[0] == "handed":
+            cause, message = "handed", f"{trial.misuse[1]} {message}"
+        elif stage in ("value", "shape"):
+            stray = next((t.stray for t in trials if t.stray[0] == "handed"), trial.stray)
             name, sentence = relation(self.names, alike, self.rules.tolerance)
             if name and stage == "shape":
                 message = f"{message} {sentence}"
             elif name:
                 cause, message = f"relation:{name}", sentence
-            elif trial.misuse[0] or trial.calls:
-                cause, message = trial.misuse[0] or "calls", (trial.misuse[1] or trial.calls.strip())
+            elif any(stray):
+                cause, message = stray
             elif limits and stage == "value":
                 cause = "some inputs"
         return self.outcome(cause, f"{message} {limits}".strip(), trial, self.rules.section)

@@ -6,6 +6,7 @@ from blueberry_checks.engine.values import difference
 
 ORDINAL = ("first", "second", "third", "fourth", "fifth", "sixth")
 FORMS = {
+    "zero": ("It is 0 everywhere.", torch.zeros_like),
     "sign": ("The sign is wrong, everywhere.", lambda e: -e),
     "logarithm": ("That is the logarithm of the right result.", torch.log),
     "base 2": ("That is the logarithm to the base 2 of the right result.", torch.log2),
@@ -17,10 +18,12 @@ FORMS = {
     "absolute": ("The right values, but their signs are lost.", torch.abs),
     "whole": ("The right values without what comes after the point.", lambda e: (e + 1e-9).floor()),
     "rounded": ("The right values, rounded to whole numbers.", torch.round),
-    "zero": ("It is 0 everywhere.", torch.zeros_like),
+    "hundredths": ("The right values, rounded to hundredths.", lambda e: e.round(decimals=2)),
     "exchanged": ("The right values, but the last two dimensions are exchanged.", lambda e: e.transpose(-1, -2)),
     "reversed": ("The right values, the last dimension in reverse order.", lambda e: e.flip(-1)),
     "upside down": ("The right values, the first dimension in reverse order.", lambda e: e.flip(0)),
+    "rows late": ("The right rows, each one place too late.", lambda e: e.roll(1, 0)),
+    "rows early": ("The right rows, each one place too early.", lambda e: e.roll(-1, 0)),
     "late": ("The right values, one place too late in the last dimension.", lambda e: e.roll(1, -1)),
     "early": ("The right values, one place too early in the last dimension.", lambda e: e.roll(-1, -1)),
 }
@@ -50,13 +53,14 @@ def relation(names: list[str], trials: list, tolerance: float | None) -> tuple[s
             [a.double() for a in given]
         ):
             return "input", f"It returns its input {name} as it is."
+    varied = len(torch.cat([a.flatten() for a in e]).unique()) > 1
     for what, (sentence, form) in FORMS.items():
         try:
-            if same([form(a) for a in e]):
+            if (varied or what in ("zero", "sign")) and same([form(a) for a in e]):
                 return what, sentence
         except (RuntimeError, IndexError):
             continue
-    if sum(a.numel() for a in e) > 1 and e[0].any():
+    if varied and e[0].any():
         at = e[0].abs().argmax()
         factor, offset = ((g[0].flatten() / e[0].flatten())[at], (g[0] - e[0]).flatten()[0])
         if same([a * factor for a in e]):
@@ -91,7 +95,8 @@ def _of_parts(names, trials, tolerance) -> tuple[str, str]:
         return "pair", "The two results are the right ones in the wrong order."
     wrong = [i for i in range(count) if any(difference(e[i], g[i], tolerance) for _, e, g in trials)]
     if len(wrong) == count:
-        return "", ""
+        name, sentence = relation(names, [(a, e[0], g[0]) for a, e, g in trials], tolerance)
+        return name, f"None of the {count} results is right. Of the first: {sentence}" if name else ""
     parts = [(a, e[wrong[0]], g[wrong[0]]) for a, e, g in trials if difference(e[wrong[0]], g[wrong[0]], tolerance)]
     name, sentence = relation(names, parts, tolerance)
     which = " and ".join(ORDINAL[i] for i in wrong)
@@ -111,7 +116,7 @@ def _of_shapes(e, g, tolerance) -> tuple[str, str]:
 def _of_places(e, g, tolerance) -> tuple[str, str]:
     """Where along a dimension the values are right."""
     for d in range(min(a.dim() for a in e)):
-        pairs = [(a.movedim(d, 0), b.movedim(d, 0)) for a, b in zip(e, g, strict=True) if a.shape[d] > 1]
+        pairs = [(a.movedim(d, 0), b.movedim(d, 0)) for a, b in zip(e, g, strict=True)]
         right = [[not difference(a[i], b[i], tolerance) for i in range(len(a))] for a, b in pairs]
         where = f"of dimension {d}" if d else "of the rows"
         for what, pattern in (
@@ -119,7 +124,7 @@ def _of_places(e, g, tolerance) -> tuple[str, str]:
             ("all but the first", lambda n: [False] + [True] * (n - 1)),
             ("all but the last", lambda n: [True] * (n - 1) + [False]),
         ):
-            if right and len(pairs) == len(e) and all(row == pattern(len(row)) for row in right):
+            if max(map(len, right)) > 1 and all(row == pattern(len(row)) for row in right):
                 return what, f"Right is {what} {where}."
     return "", ""
 

@@ -18,7 +18,7 @@ class Mistake:
     wrong: Callable | None = None
     """The mistake as a function: an answer that agrees with it wherever it differs from the reference made it."""
     only: Callable[..., bool] | None = None
-    """Or: of an input's arguments, whether it is one of those, and there must be such, at which alone it fails."""
+    """Or: of an input's arguments, whether it is one of those at which alone such an answer fails."""
     sign: Callable[[Callable], bool] | None = None
     """Or: whether an answer, given as a function, shows the mistake."""
 

@@ -12,7 +12,7 @@ from types import CodeType, FunctionType
 
 import torch
 
-from blueberry_checks.engine.values import Raised, fresh
+from blueberry_checks.engine.values import Raised, difference, fresh, kind
 
 LOOPS = {"FOR_ITER", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
 
@@ -129,34 +129,51 @@ def loops(answer: Callable) -> bool:
     return False
 
 
-def counted(function: Callable, log: list) -> Callable:
-    """A function that notes what it is given, one entry a call: a dtype and a shape for a tensor, else a type."""
+def counted(function: Callable, log: list[tuple]) -> Callable:
+    """A function that notes a copy of what it is given at each call."""
 
     @functools.wraps(function)
     def wrapper(*arguments, **named):
-        log.append([(a.dtype, tuple(a.shape)) if isinstance(a, torch.Tensor) else type(a) for a in arguments])
+        log.append(fresh(arguments))
         return function(*arguments, **named)
 
     return wrapper
 
 
-def misused(name: str, most: int, meant: list, log: list) -> tuple[str, str]:
-    """(cause, sentence) where an answer hands an argument other things than ours does, or calls it too often."""
+def misused(function: Callable, name: str, most: int, meant: list[tuple], log: list[tuple]) -> tuple[str, str]:
+    """(cause, sentence) where an answer hands an argument things of another kind, or calls it too often."""
     for handed in log:
-        rows = {item[1][:1] for item in handed if isinstance(item, tuple)}
-        for i, (item, right) in enumerate(zip(handed, meant[0], strict=False)):
-            if not isinstance(right, tuple):
-                continue
-            alike = isinstance(item, tuple) and (item[0], item[1][1:]) == (right[0], right[1][1:]) and len(rows) == 1
-            if not alike or len(item[1]) != len(right[1]):
-                given = f"{_words(item)}, beside {_words(handed[0])}" if i else _words(item)
-                return "handed", f"As argument {i + 1} it hands {name} {given}; ours hands it {_words(right)}."
+        for i, (place, item, right) in enumerate(
+            zip(inspect.signature(function).parameters, handed, meant[0], strict=False)
+        ):
+            if isinstance(right, torch.Tensor):
+                first, ours = getattr(handed[0], "shape", ())[:1], getattr(meant[0][0], "shape", ())[:1]
+                alike = kind_of(item) == kind_of(right)
+                if not alike or (i and ours == right.shape[:1] and first != item.shape[:1]):
+                    beside = f", beside {kind(handed[0])}" if i else ""
+                    return "handed", f"As {place} it hands {name} {kind(item)}{beside}; ours hands it {kind(right)}."
     if len(log) > most:
         return "calls", f"It calls {name} {len(log)} times; {most} will do, and each may be a run of a network."
     return "", ""
 
 
-def _words(item) -> str:
-    if not isinstance(item, tuple):
-        return f"a value of type {item.__name__}"
-    return f"{str(item[0]).removeprefix('torch.')} of shape {item[1]}"
+def kind_of(item) -> tuple:
+    """What must be the same of what is handed to a function: all but the number of rows."""
+    return (item.dtype, item.dim(), item.shape[1:]) if isinstance(item, torch.Tensor) else (type(item),)
+
+
+def strays(function: Callable, name: str, meant: list[tuple], log: list[tuple]) -> tuple[str, str]:
+    """(cause, sentence) of how a wrong result comes about: by other calls than ours, or by what is made of them."""
+    for handed in log:
+        found = [[difference(a, b, 1e-4) for a, b in zip(call, handed, strict=False)] for call in meant]
+        if any(not any(stages) for stages in found):
+            continue
+        if any(stage not in ("", "value") for stages in found for stage in stages):
+            return "", ""
+        places = zip(inspect.signature(function).parameters, *found, strict=False)
+        never = next((place for place, *stages in places if all(stages)), "")
+        which = f"another {never} than ours ever does" if never else "arguments that do not belong together"
+        return "handed", f"It calls {name} with {which}."
+    if len(log) < len(meant):
+        return "calls", f"It calls {name} {len(log)} times; ours does {len(meant)} times."
+    return "combined", f"It calls {name} with the right things; what it makes of the results is not right."
