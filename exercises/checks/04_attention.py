@@ -209,9 +209,6 @@ EXERCISES = {
             tril() ~> tril(-1) && weights = weights / ~> weights[0, 0] = 1\nweights = weights /
             Row t averages the rows before it and leaves out its own; it should be counted.
 
-            tril() ~> tril(1)
-            Row t averages row t + 1 too, which is still to come.
-
             return weights @ x ~> return x.mean(dim=2, keepdim=True).expand_as(x)
             The features of a token are averaged. The mean goes over tokens, each feature by itself.
 
@@ -226,12 +223,6 @@ EXERCISES = {
             columns add up:
             dim=1 ~> dim=0
             The columns of your weights add up to 1. Each row is one average, so it is the rows that should.
-
-            weights.sum(dim=1, keepdim=True) ~> weights.sum(dim=0)[:, None]
-            Row t is divided by T - t, the sum of a column of the triangle; it adds up t + 1 rows.
-
-            weights @ x ~> weights.T @ x
-            The weights are right, and then turned round: row t takes from row s what s should take from t.
 
             off by one:
             weights.sum(dim=1, keepdim=True) ~> torch.arange(T)[:, None]
@@ -276,8 +267,8 @@ EXERCISES = {
         mistakes=[
             Mistake(
                 "overflow",
-                "It fails only on scores near 1,000. There e^1000 is infinite, e^−1000 is 0, and a mask of −500 no longer "
-                "hides. Mask with −∞, and subtract each row's largest allowed score, or let softmax do it.",
+                "It fails only on scores near 1,000. There e^1000 is infinite, e^-1000 is 0, and a mask of -500 too "
+                "weak. Mask with infinity, and subtract each row's largest allowed score, or let softmax do it.",
                 "the-mask",
                 only=lambda scores: scores.abs().max() > 100,
             ),
@@ -349,9 +340,6 @@ EXERCISES = {
             transpose(1, 2) ~> transpose(2, 3)
             transpose(1, 2) ~> permute(2, 0, 1, 3)
             The features are cut, and then other dimensions change places than heads and tokens.
-
-            transpose(1, 2) ~> transpose(1, 2).flatten(0, 1)
-            Batch and heads have become one dimension. They should stay two.
 
             heads and width confused:
             n_heads, width // n_heads ~> width // n_heads, n_heads
@@ -465,13 +453,6 @@ EXERCISES = {
             or [t] ~> or [*range(t + 1)]
             or [t] ~> or [*range(T)]
             Rows without a match spread evenly over all tokens; they should put their weight on the token itself.
-
-            == ids[t] ~> == ids[t - 1]
-            You look for what followed ids[t - 1]. Asked for is what followed the present token, ids[t].
-
-            1 / len(places) ~> 1 / (t + 1)
-            1 / len(places) ~> 1 / T
-            Each place gets a share as if all tokens had one. The weight is shared among the places found.
         """,
     ),
 }
