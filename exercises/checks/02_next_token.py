@@ -161,6 +161,7 @@ EXERCISES = {
 
             alpha cut off:
             counts + alpha ~> counts + int(alpha)
+            return more ~> return (counts + int(alpha))
             alpha loses its fraction: a tensor of whole numbers can't hold 0.5.
 
             counts + alpha ~> torch.where(counts == 0, alpha, counts.float())
@@ -186,6 +187,8 @@ EXERCISES = {
 
             / more.sum(dim=1, keepdim=True) ~>
             more.sum(dim=1, keepdim=True) ~> counts.shape[1]
+            more.sum(dim=1, keepdim=True) ~> counts.sum()
+            more.sum(dim=1, keepdim=True) ~> (counts.sum(dim=1, keepdim=True) + alpha * counts.numel())
             more.sum(dim=1, keepdim=True) ~> more.sum(dim=1, keepdim=True).clamp(min=1)
             more.sum(dim=1, keepdim=True) ~> more.max(dim=1, keepdim=True).values
             The rows do not add up to 1: each has to be divided by its own sum.
@@ -408,8 +411,9 @@ EXERCISES = {
             The temperature has no effect. Dividing probabilities changes nothing once they add up to 1 again; it must
             divide the logits, before softmax.
 
-            (logits / temperature).softmax(dim=0) ~> logits.softmax(dim=0) / temperature
-            The temperature divides the probabilities, which no longer add up to 1. It must divide the logits.
+            (logits / temperature).softmax(dim=0) ~> (logits.softmax(dim=0) / temperature)
+            (logits / temperature).softmax(dim=0) ~> (logits.softmax(dim=0) ** (1 / temperature))
+            The temperature acts on the probabilities, which no longer add up to 1. It must divide the logits.
 
             return drawn.clamp(max=last) ~> return (drawn - 1).clamp(min=0)
             return drawn.clamp(max=last) ~> return drawn - 1

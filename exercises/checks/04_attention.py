@@ -22,6 +22,7 @@ MASK = r"""
     upside down [the-mask]:
     triu(diagonal=1) ~> tril(diagonal=-1)
     triu(diagonal=1) ~> tril()
+    triu(diagonal=1) ~> tril() && softmax(dim=-1) ~> softmax(dim=-1).nan_to_num()
     The past is masked and the later tokens are not: it is the past that should stay.
 
     diagonal masked [the-mask]:
@@ -65,7 +66,8 @@ ATTEND = r"""
 
     root of T [why-divide-by-the-root-of-d]:
     math.sqrt(D) ~> math.sqrt(T)
-    The root is taken of the number of tokens; D is the width of queries and keys.
+    math.sqrt(D) ~> math.sqrt(len(q))
+    The root is taken of the number of tokens, or of sequences; D is the width of queries and keys.
 
     scaled after softmax [why-divide-by-the-root-of-d]:
     / math.sqrt(D) ~> && @ v ~> / math.sqrt(D) @ v
@@ -211,6 +213,9 @@ EXERCISES = {
 
             return weights @ x ~> return x.mean(dim=2, keepdim=True).expand_as(x)
             The features of a token are averaged. The mean goes over tokens, each feature by itself.
+
+            tril() ~> tril().triu(-1)
+            Only a token and the one before it are averaged. Row t averages all rows up to t.
 
             divided along the columns:
             , keepdim=True ~>
@@ -436,6 +441,10 @@ EXERCISES = {
             places or [t] ~> places
             places or [t] ~> places && 1 / len(places) ~> 1.0 && return weights ~> return weights / weights.sum(1, True)
             Rows without a match are divided by 0, their number of places; their weight belongs on the token itself.
+
+            1 / len(places) ~> 1.0 && return weights ~> return weights.softmax(dim=1)
+            places or [t] ~> places && 1 / len(places) ~> 1.0 && return weights ~> return weights.softmax(dim=1)
+            A softmax of ones and zeros gives the zeros weight too: e⁰ is 1. Share the weight by division.
 
             always itself:
             places or [t] ~> [*{*places, t}]
