@@ -90,10 +90,6 @@ ATTEND = r"""
 
     softmax(dim=-1) ~> softmax(dim=-1).mT
     The weights are turned round before the average: row t should hold what token t takes from each.
-
-    all dimensions turned round:
-    k.mT ~> k.permute(2, 1, 0)
-    `.T` turns all dimensions round, the batch too; you want only the last two swapped.
 """
 
 
@@ -132,6 +128,7 @@ def _attention_cases(g: torch.Generator):
     yield _draw(g, 2, 5, 5), _draw(g, 2, 5, 5), _draw(g, 2, 5, 5)
     yield tuple(_draw(g, 2, 4, 9, dtype=torch.float64) for _ in range(3))
     yield _draw(g, 1, 5, 4), 10 * _draw(g, 1, 5, 4), _draw(g, 1, 5, 4)
+    yield tuple(_draw(g, 3, 3, 3) for _ in range(3))  # here even k.T fits
 
 
 def _learns(answer, shape: tuple[int, ...] = (1, 4, 4)) -> str | None:
@@ -305,6 +302,10 @@ EXERCISES = {
 
             dim=-1 ~> dim=0
             The softmax ran over the batch: dimension 0. Keys come last.
+
+            all dimensions turned round:
+            k.mT ~> k.permute(2, 1, 0)
+            `.T` turns all dimensions round, the batch too; you want only the last two swapped.
         """,
         mistakes=[
             Mistake(
