@@ -59,11 +59,7 @@ def _is_capped(answer):
 
 
 def _draws(g):
-    """Logits, temperatures, and u that keep clear of the edges, so that rounding decides nothing.
-
-    At last many equal tokens, whose float32 probabilities add up to less than the largest u below 1, or to more: by
-    either the last possible one is drawn.
-    """
+    """Logits, temperatures, u clear of the edges; then equal tokens whose float32 sums may end below the largest u."""
     edges = torch.tensor([0.0, 0.3, 0.999])
     yield torch.tensor([-math.inf, 1.0, 0.0]), 1.0, edges
     yield torch.tensor([0.0, 2.0, 2.0, 1.0]), 0.0, edges
@@ -119,17 +115,12 @@ EXERCISES = {
             ids[:-1] ~> ids[:-2] && ids[1:] ~> ids[2:]
             These are tokens two places apart; a pair is a token and the one right after it.
 
-            return counts.view(vocab_size, vocab_size) ~> return counts.view(vocab_size, -1).sum(0).repeat(vocab_size, 1)
+            one row:
+            counts.view(vocab_size, vocab_size) ~> counts.view(vocab_size, -1).sum(dim=0).repeat(vocab_size, 1)
             All rows are the same: [[0] * V] * V, or expand, is one row that is named V times.
 
             return counts.view(vocab_size, vocab_size) ~> counts = counts.view(vocab_size, -1)\nreturn counts + counts.T
             Each pair is counted in both directions. After 'n' comes '=' does not say that after '=' comes 'n'.
-
-            ids[:-1] * vocab_size + ids[1:] ~> ids * vocab_size + ids
-            These are counts of tokens, on the diagonal. A pair is a token and the one right after it.
-
-            torch.bincount(pairs, ~> torch.bincount(torch.combinations(ids) @ torch.tensor([vocab_size, 1]),
-            Every later token is counted as a follower. A pair is a token and the one right after it.
         """,
         mistakes=[
             Mistake(
@@ -170,6 +161,7 @@ EXERCISES = {
 
             alpha cut off:
             counts + alpha ~> counts + int(alpha)
+            return more ~> return (counts + int(alpha))
             alpha loses its fraction: a tensor of whole numbers can't hold 0.5.
 
             counts + alpha ~> torch.where(counts == 0, alpha, counts.float())
@@ -195,6 +187,8 @@ EXERCISES = {
 
             / more.sum(dim=1, keepdim=True) ~>
             more.sum(dim=1, keepdim=True) ~> counts.shape[1]
+            more.sum(dim=1, keepdim=True) ~> counts.sum()
+            more.sum(dim=1, keepdim=True) ~> (counts.sum(dim=1, keepdim=True) + alpha * counts.numel())
             more.sum(dim=1, keepdim=True) ~> more.sum(dim=1, keepdim=True).clamp(min=1)
             more.sum(dim=1, keepdim=True) ~> more.max(dim=1, keepdim=True).values
             The rows do not add up to 1: each has to be divided by its own sum.
@@ -213,14 +207,11 @@ EXERCISES = {
             / math.log(2) ~> * math.log(2)
             The conversion goes the wrong way: a nat is more than a bit, so the number must grow.
 
-            math.log(2) ~> math.log(2) ** 2
-            The conversion to bits is done twice.
-
             nats.sum() / math.log(2) ~> nats.log2().sum()
             nats.sum() / math.log(2) ~> -nats.log2().sum()
             nats.sum() / math.log(2) ~> nats.sum().log2()
             nats.sum() ~> nats.exp().sum()
-            The surprise is a logarithm already: from nats to bits is neither another one nor an exponential, but a division.
+            The surprise is a logarithm already. From nats to bits is a division, no other logarithm, no exponential.
 
             .item() ~> .double().round(decimals=2).item()
             .item() ~> .double().round(decimals=4).item()
@@ -243,17 +234,12 @@ EXERCISES = {
             token_bytes[ids].sum() ~> token_bytes.sum()
             These are the bytes of the whole vocabulary. Look up those of the tokens that stand in the text.
 
-            token_bytes[ids].sum() ~> (token_bytes.float().mean() * len(ids))
-            An average entry of the vocabulary stands for the tokens of the text; frequent tokens are shorter.
-
             token_bytes[ids] ~> token_bytes[ids.unique()]
             Each entry's bytes count once, however often it stands in the text.
 
             nats.sum() ~> nats.mean()
-            The mean surprise is divided by all bytes. Sum over sum, or mean over mean.
-
             token_bytes[ids].sum() ~> token_bytes[ids].float().mean()
-            All the surprise is divided by the bytes of one token. Sum over sum, or mean over mean.
+            A mean is divided by a sum, or a sum by a mean. Sum over sum, or mean over mean.
 
             end left out:
             nats.sum() ~> nats[token_bytes[ids] > 0].sum()
@@ -284,11 +270,7 @@ EXERCISES = {
 
             one maximum:
             logits.max(dim=1, keepdim=True).values ~> logits.max()
-            One maximum for the whole batch: in a row of much smaller logits every exponential becomes 0. Each row needs
-            its own.
-
-            logits.max(dim=1, keepdim=True).values ~> logits.mean(dim=1, keepdim=True)
-            A row is shifted by its mean: what lies far above it still overflows. Shift by the largest.
+            One maximum for the whole batch: in a row of much smaller logits all exponentials are 0. A row has its own.
 
             sum:
             .mean() ~> .sum()
@@ -316,9 +298,6 @@ EXERCISES = {
 
             .mean() ~>
             That is the surprise of each row; the loss is their mean, a tensor without dimensions.
-
-            shifted.exp().sum(dim=1) ~> shifted.exp().mean(dim=1)
-            The exponentials of a row are averaged. Softmax divides by their sum.
 
             (log_total - chosen).mean() ~> -(chosen - log_total).exp().mean().log()
             The logarithm of the mean probability is not the mean of the logarithms: each row has its own surprise.
@@ -398,7 +377,7 @@ EXERCISES = {
             1 is taken from the logits, or from logarithms; take it from the probabilities.
 
             / len(targets) ~> && -= 1 ~> -= 1 / len(targets)
-            logits.softmax(dim=1) ~> logits.softmax(dim=1) / len(targets) && return gradient / len(targets) ~> return gradient
+            return gradient / len(targets) ~> return gradient && dim=1) ~> dim=1) / len(targets)
             Only one of the two terms is divided by N. The mean goes over both.
 
             return gradient ~> return -F.one_hot(targets, logits.shape[1]) / logits.softmax(dim=1)
@@ -432,8 +411,9 @@ EXERCISES = {
             The temperature has no effect. Dividing probabilities changes nothing once they add up to 1 again; it must
             divide the logits, before softmax.
 
-            (logits / temperature).softmax(dim=0) ~> logits.softmax(dim=0) / temperature
-            The temperature divides the probabilities, which no longer add up to 1. It must divide the logits.
+            (logits / temperature).softmax(dim=0) ~> (logits.softmax(dim=0) / temperature)
+            (logits / temperature).softmax(dim=0) ~> (logits.softmax(dim=0) ** (1 / temperature))
+            The temperature acts on the probabilities, which no longer add up to 1. It must divide the logits.
 
             return drawn.clamp(max=last) ~> return (drawn - 1).clamp(min=0)
             return drawn.clamp(max=last) ~> return drawn - 1
@@ -462,14 +442,11 @@ EXERCISES = {
 
             nothing beyond u:
             return drawn.clamp(max=last) ~> return (ends > u[:, None]).int().argmax(dim=1)
-            Where rounding leaves all running sums below u, none is greater, and the argmax of zeros alone is 0. Take the
-            last possible token then.
+            Where rounding leaves all running sums below u, none is greater, and the argmax of zeros is 0. Take the last
+            possible token then.
 
             .cumsum(dim=0) ~>
             Each u is compared with the probabilities themselves. Lay them end to end: running sums.
-
-            ends <= u ~> ends > u
-            The ends beyond u are counted. The place of the first of them is the number of those that are not.
         """,
         mistakes=[
             Mistake(
@@ -480,13 +457,13 @@ EXERCISES = {
             ),
             Mistake(
                 "zero",
-                "It fails at temperature 0, and there alone: take the largest logit, the first of equals, once for each u.",
+                "It fails at temperature 0: take the largest logit there, the first of equals, once for each u.",
                 "drawing-from-it",
                 only=lambda logits, temperature, u: temperature == 0,
             ),
             Mistake(
                 "overflow",
-                "It fails where a logit over the temperature exceeds 88: its exponential is infinite. Subtract the largest.",
+                "Where a logit over the temperature exceeds 88, its exponential is inf. Subtract the largest.",
                 "the-same-table-learned",
                 only=lambda logits, temperature, u: temperature > 0 and logits.max() / temperature > 88,
             ),

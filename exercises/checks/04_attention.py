@@ -22,6 +22,7 @@ MASK = r"""
     upside down [the-mask]:
     triu(diagonal=1) ~> tril(diagonal=-1)
     triu(diagonal=1) ~> tril()
+    triu(diagonal=1) ~> tril() && softmax(dim=-1) ~> softmax(dim=-1).nan_to_num()
     The past is masked and the later tokens are not: it is the past that should stay.
 
     diagonal masked [the-mask]:
@@ -65,7 +66,8 @@ ATTEND = r"""
 
     root of T [why-divide-by-the-root-of-d]:
     math.sqrt(D) ~> math.sqrt(T)
-    The root is taken of the number of tokens; D is the width of queries and keys.
+    math.sqrt(D) ~> math.sqrt(len(q))
+    The root is taken of the number of tokens, or of sequences; D is the width of queries and keys.
 
     scaled after softmax [why-divide-by-the-root-of-d]:
     / math.sqrt(D) ~> && @ v ~> / math.sqrt(D) @ v
@@ -88,10 +90,6 @@ ATTEND = r"""
 
     softmax(dim=-1) ~> softmax(dim=-1).mT
     The weights are turned round before the average: row t should hold what token t takes from each.
-
-    all dimensions turned round:
-    k.mT ~> k.permute(2, 1, 0)
-    `.T` turns all dimensions round, the batch too; you want only the last two swapped.
 """
 
 
@@ -130,6 +128,7 @@ def _attention_cases(g: torch.Generator):
     yield _draw(g, 2, 5, 5), _draw(g, 2, 5, 5), _draw(g, 2, 5, 5)
     yield tuple(_draw(g, 2, 4, 9, dtype=torch.float64) for _ in range(3))
     yield _draw(g, 1, 5, 4), 10 * _draw(g, 1, 5, 4), _draw(g, 1, 5, 4)
+    yield tuple(_draw(g, 3, 3, 3) for _ in range(3))  # here even k.T fits
 
 
 def _learns(answer, shape: tuple[int, ...] = (1, 4, 4)) -> str | None:
@@ -209,11 +208,11 @@ EXERCISES = {
             tril() ~> tril(-1) && weights = weights / ~> weights[0, 0] = 1\nweights = weights /
             Row t averages the rows before it and leaves out its own; it should be counted.
 
-            tril() ~> tril(1)
-            Row t averages row t + 1 too, which is still to come.
-
             return weights @ x ~> return x.mean(dim=2, keepdim=True).expand_as(x)
             The features of a token are averaged. The mean goes over tokens, each feature by itself.
+
+            tril() ~> tril().triu(-1)
+            Only a token and the one before it are averaged. Row t averages all rows up to t.
 
             divided along the columns:
             , keepdim=True ~>
@@ -226,12 +225,6 @@ EXERCISES = {
             columns add up:
             dim=1 ~> dim=0
             The columns of your weights add up to 1. Each row is one average, so it is the rows that should.
-
-            weights.sum(dim=1, keepdim=True) ~> weights.sum(dim=0)[:, None]
-            Row t is divided by T - t, the sum of a column of the triangle; it adds up t + 1 rows.
-
-            weights @ x ~> weights.T @ x
-            The weights are right, and then turned round: row t takes from row s what s should take from t.
 
             off by one:
             weights.sum(dim=1, keepdim=True) ~> torch.arange(T)[:, None]
@@ -276,8 +269,8 @@ EXERCISES = {
         mistakes=[
             Mistake(
                 "overflow",
-                "It fails only on scores near 1,000. There e^1000 is infinite, e^−1000 is 0, and a mask of −500 no longer "
-                "hides. Mask with −∞, and subtract each row's largest allowed score, or let softmax do it.",
+                "It fails only on scores near 1,000. There e^1000 is infinite, e^-1000 is 0, and a mask of -500 too "
+                "weak. Mask with infinity, and subtract each row's largest allowed score, or let softmax do it.",
                 "the-mask",
                 only=lambda scores: scores.abs().max() > 100,
             ),
@@ -309,6 +302,10 @@ EXERCISES = {
 
             dim=-1 ~> dim=0
             The softmax ran over the batch: dimension 0. Keys come last.
+
+            all dimensions turned round:
+            k.mT ~> k.permute(2, 1, 0)
+            `.T` turns all dimensions round, the batch too; you want only the last two swapped.
         """,
         mistakes=[
             Mistake(
@@ -349,9 +346,6 @@ EXERCISES = {
             transpose(1, 2) ~> transpose(2, 3)
             transpose(1, 2) ~> permute(2, 0, 1, 3)
             The features are cut, and then other dimensions change places than heads and tokens.
-
-            transpose(1, 2) ~> transpose(1, 2).flatten(0, 1)
-            Batch and heads have become one dimension. They should stay two.
 
             heads and width confused:
             n_heads, width // n_heads ~> width // n_heads, n_heads
@@ -449,6 +443,10 @@ EXERCISES = {
             places or [t] ~> places && 1 / len(places) ~> 1.0 && return weights ~> return weights / weights.sum(1, True)
             Rows without a match are divided by 0, their number of places; their weight belongs on the token itself.
 
+            1 / len(places) ~> 1.0 && return weights ~> return weights.softmax(dim=1)
+            places or [t] ~> places && 1 / len(places) ~> 1.0 && return weights ~> return weights.softmax(dim=1)
+            A softmax of ones and zeros gives the zeros weight too: e⁰ is 1. Share the weight by division.
+
             always itself:
             places or [t] ~> [*{*places, t}]
             places or [t] ~> [*places, t]
@@ -465,13 +463,6 @@ EXERCISES = {
             or [t] ~> or [*range(t + 1)]
             or [t] ~> or [*range(T)]
             Rows without a match spread evenly over all tokens; they should put their weight on the token itself.
-
-            == ids[t] ~> == ids[t - 1]
-            You look for what followed ids[t - 1]. Asked for is what followed the present token, ids[t].
-
-            1 / len(places) ~> 1 / (t + 1)
-            1 / len(places) ~> 1 / T
-            Each place gets a share as if all tokens had one. The weight is shared among the places found.
         """,
     ),
 }
