@@ -95,12 +95,12 @@ def test_a_second_process_is_turned_away_from_a_run(tmp_path, whole):
     _, data = whole
     run = tmp_path / "runs/shared"
     process = start(tmp_path, "--data", data, *OPTIONS, "--experiment-name", "shared")
-    wait_for_steps(process, run)
+    wait_for_steps(process, run, 1)
     process.kill()
     process.wait()
     (run / "checkpoints/.building-00000001").mkdir()
     process = start(tmp_path, "--resume", "runs/shared")
-    wait_for_steps(process, run)
+    wait_for_steps(process, run, 1)
     process.send_signal(signal.SIGSTOP)
     second = start(tmp_path, "--resume", "runs/shared")
     assert "Another process is at work in runs/shared" in second.communicate()[1] and second.returncode == 2
