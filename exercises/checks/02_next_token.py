@@ -107,29 +107,15 @@ EXERCISES = {
             ids[:-1] * vocab_size + ids[1:] ~> ids * vocab_size + ids.roll(-1)
             One pair too many: the last token is followed by nothing, not by the first (torch.roll goes round).
 
-            ids[:-1] ~> ids[:-1:2] && ids[1:] ~> ids[1::2]
-            Pairs overlap: the second token of one pair is the first of the next.
-
             ids[:-1] ~> ids[:-2] && ids[1:] ~> ids[1:-1]
-            The last pair of the text is missing. N tokens make N − 1 pairs.
-
             ids[:-1] ~> ids[1:-1] && ids[1:] ~> ids[2:]
-            The first pair of the text is missing. N tokens make N − 1 pairs.
-
-            ids[:-1] ~> ids[:-2] && ids[1:] ~> ids[2:]
-            These are tokens two places apart; a pair is a token and the one right after it.
+            A pair at an end of the text is missing. N tokens make N − 1 pairs.
 
             return counts.view(vocab_size, vocab_size) ~> return counts.view(vocab_size, -1).sum(0).repeat(vocab_size, 1)
             All rows are the same: [[0] * V] * V, or expand, is one row that is named V times.
 
             return counts.view(vocab_size, vocab_size) ~> counts = counts.view(vocab_size, -1)\nreturn counts + counts.T
             Each pair is counted in both directions. After 'n' comes '=' does not say that after '=' comes 'n'.
-
-            ids[:-1] * vocab_size + ids[1:] ~> ids * vocab_size + ids
-            These are counts of tokens, on the diagonal. A pair is a token and the one right after it.
-
-            torch.bincount(pairs, ~> torch.bincount(torch.combinations(ids) @ torch.tensor([vocab_size, 1]),
-            Every later token is counted as a follower. A pair is a token and the one right after it.
         """,
         mistakes=[
             Mistake(
@@ -172,15 +158,9 @@ EXERCISES = {
             counts + alpha ~> counts + int(alpha)
             alpha loses its fraction: a tensor of whole numbers can't hold 0.5.
 
-            counts + alpha ~> torch.where(counts == 0, alpha, counts.float())
-            Only the zeros were raised; alpha is added to every count.
-
             counts + alpha ~> counts
             counts + alpha ~> counts && return more ~> return (more && =True) ~> =True)).nan_to_num(1 / counts.shape[1])
             alpha has no effect: what never occurred in a row with counts is still impossible.
-
-            counts + alpha ~> counts + alpha / counts.shape[1]
-            alpha is shared out among the V counts of a row. Each count gets all of it.
 
             divided first:
             counts + alpha ~> counts / counts.sum(dim=1, keepdim=True) + alpha
@@ -192,12 +172,6 @@ EXERCISES = {
 
             more / more.sum(dim=1, keepdim=True) ~> more.softmax(dim=1)
             Softmax takes exponentials of the counts; here they are to be shared out as they are.
-
-            / more.sum(dim=1, keepdim=True) ~>
-            more.sum(dim=1, keepdim=True) ~> counts.shape[1]
-            more.sum(dim=1, keepdim=True) ~> more.sum(dim=1, keepdim=True).clamp(min=1)
-            more.sum(dim=1, keepdim=True) ~> more.max(dim=1, keepdim=True).values
-            The rows do not add up to 1: each has to be divided by its own sum.
         """,
     ),
     "02.3": Code(
@@ -213,28 +187,11 @@ EXERCISES = {
             / math.log(2) ~> * math.log(2)
             The conversion goes the wrong way: a nat is more than a bit, so the number must grow.
 
-            math.log(2) ~> math.log(2) ** 2
-            The conversion to bits is done twice.
-
-            nats.sum() / math.log(2) ~> nats.log2().sum()
-            nats.sum() / math.log(2) ~> -nats.log2().sum()
-            nats.sum() / math.log(2) ~> nats.sum().log2()
-            nats.sum() ~> nats.exp().sum()
-            The surprise is a logarithm already: from nats to bits is neither another one nor an exponential, but a division.
-
-            .item() ~> .double().round(decimals=2).item()
-            .item() ~> .double().round(decimals=4).item()
-            It is rounded. Return what comes out, and round where you print.
-
             mean of ratios:
             bits / token_bytes[ids].sum() ~> (nats / math.log(2) / token_bytes[ids]).mean()
             bits / token_bytes[ids].sum() ~> (nats / math.log(2) / token_bytes[ids].clamp(min=1)).mean()
             bits / token_bytes[ids].sum() ~> (nats / math.log(2) / token_bytes[ids])[token_bytes[ids] > 0].mean()
             A mean of each token's bits per byte: a short token weighs as much as a long one. Divide the sums.
-
-            bits / token_bytes[ids].sum() ~> (nats / math.log(2) / token_bytes[ids].clamp(min=1)).sum()
-            bits / token_bytes[ids].sum() ~> (nats / math.log(2) / token_bytes[ids]).sum()
-            A sum of each token's bits per byte, which grows with the text. Divide the sums.
 
             token_bytes[ids].sum() ~> len(ids)
             That is bits per token; it changes with the tokenizer. Divide by the bytes of the text.
@@ -242,18 +199,6 @@ EXERCISES = {
             whole vocabulary:
             token_bytes[ids].sum() ~> token_bytes.sum()
             These are the bytes of the whole vocabulary. Look up those of the tokens that stand in the text.
-
-            token_bytes[ids].sum() ~> (token_bytes.float().mean() * len(ids))
-            An average entry of the vocabulary stands for the tokens of the text; frequent tokens are shorter.
-
-            token_bytes[ids] ~> token_bytes[ids.unique()]
-            Each entry's bytes count once, however often it stands in the text.
-
-            nats.sum() ~> nats.mean()
-            The mean surprise is divided by all bytes. Sum over sum, or mean over mean.
-
-            token_bytes[ids].sum() ~> token_bytes[ids].float().mean()
-            All the surprise is divided by the bytes of one token. Sum over sum, or mean over mean.
 
             end left out:
             nats.sum() ~> nats[token_bytes[ids] > 0].sum()
@@ -287,9 +232,6 @@ EXERCISES = {
             One maximum for the whole batch: in a row of much smaller logits every exponential becomes 0. Each row needs
             its own.
 
-            logits.max(dim=1, keepdim=True).values ~> logits.mean(dim=1, keepdim=True)
-            A row is shifted by its mean: what lies far above it still overflows. Shift by the largest.
-
             sum:
             .mean() ~> .sum()
             That is the sum over the rows; the loss is their mean.
@@ -303,32 +245,12 @@ EXERCISES = {
             .gather(1, targets[:, None])[:, 0] ~> [:, targets] && log_total - ~> log_total[:, None] -
             Each row is read at the targets of all rows: [:, targets] makes an (N, N) table.
 
-            max(dim=1, ~> max(dim=0, && sum(dim=1) ~> sum(dim=0) && log_total - ~> log_total[targets] -
-            The softmax runs down the columns; a prediction is a row.
-
-            log_total - chosen ~> -logits.gather(1, targets[:, None])
-            log_total - chosen ~> -chosen
-            These are the logits themselves; softmax divides by the sum of all exponentials.
-
-            - chosen ~> - logits.gather(1, targets[:, None])[:, 0]
-            log_total - ~> log_total + logits.max(dim=1).values -
-            The maximum is subtracted in one of the two terms only; then it does not cancel.
-
-            .mean() ~>
-            That is the surprise of each row; the loss is their mean, a tensor without dimensions.
-
-            shifted.exp().sum(dim=1) ~> shifted.exp().mean(dim=1)
-            The exponentials of a row are averaged. Softmax divides by their sum.
-
             (log_total - chosen).mean() ~> -(chosen - log_total).exp().mean().log()
             The logarithm of the mean probability is not the mean of the logarithms: each row has its own surprise.
 
             (log_total - chosen).mean() ~> -(chosen - log_total).exp().mean()
             (log_total - chosen).mean() ~> (chosen - log_total).exp().mean()
             That is the probability of the targets. Their surprise is minus its logarithm.
-
-            shifted = ~> return -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1).mean()\nshifted =
-            That is the entropy: how surprised the model expects to be. Asked for is its surprise at the targets.
         """,
         mistakes=[
             Mistake(
@@ -354,58 +276,24 @@ EXERCISES = {
             / len(targets) ~> / logits.numel()
             V times too small: the mean goes over the N rows, not over all N × V entries.
 
-            / len(targets) ~> / logits.shape[1]
-            Divided by the size of the vocabulary; the mean goes over the N rows.
-
-            sign:
-            return gradient ~> return -gradient
-            The sign is wrong: this is the direction to go, the gradient points uphill.
-
             -= 1 ~> -= 0
             These are the probabilities alone. The right token's logit should be pulled up: something is missing.
 
             -= 1 ~> += 1
             1 is added at the target. With a larger logit there the loss falls: the gradient is negative.
 
-            -= 1 ~> = -1
-            -= 1 ~> = 1
-            The target's entry is set to a number of its own; its probability counts there too.
-
-            return gradient ~> return gradient * F.one_hot(targets, logits.shape[1])
-            Only the right token's entry is filled; the others' logits change the sum in the softmax too.
-
             every target:
             torch.arange(len(targets)), targets ~> :, targets
             [torch.arange(len(targets)), targets] -= 1 ~> -= F.one_hot(targets, logits.shape[1]).sum(dim=0)
             1 is taken away in every row at the targets of all rows; each row has only its own.
 
-            dim=1 ~> dim=0
-            The softmax runs down the columns; a prediction is a row.
-
             overflow [the-same-table-learned]:
             logits.softmax(dim=1) ~> logits.exp() / logits.exp().sum(dim=1, keepdim=True)
             exp(1000) is inf in float32. Subtract something from each row first; the probabilities stay the same.
 
-            return gradient ~> return logits.softmax(dim=1).gather(1, targets[:, None]) * -gradient
-            return gradient ~> return logits.softmax(dim=1).gather(1, targets[:, None]) * gradient
-            That is the gradient of the probability, not of the surprise: the logarithm is missing.
-
-            logits.softmax(dim=1) ~> (logits - logits.max()).exp()\ngradient /= gradient.sum(dim=1, keepdim=True)
-            One maximum for the whole batch: in a row of much smaller logits every exponential becomes 0.
-
-            logits.softmax(dim=1) ~> logits.clone()
-            logits.softmax(dim=1) ~> logits.log_softmax(dim=1)
-            1 is taken from the logits, or from logarithms; take it from the probabilities.
-
             / len(targets) ~> && -= 1 ~> -= 1 / len(targets)
             logits.softmax(dim=1) ~> logits.softmax(dim=1) / len(targets) && return gradient / len(targets) ~> return gradient
             Only one of the two terms is divided by N. The mean goes over both.
-
-            return gradient ~> return -F.one_hot(targets, logits.shape[1]) / logits.softmax(dim=1)
-            That is the derivative by the target's probability. Asked for is the one by the logits: the chain goes on.
-
-            logits.softmax(dim=1) ~> logits.softmax(dim=1) * (1 - logits.softmax(dim=1))
-            p(1 − p) is how a probability changes with its own logit. The logarithm in the loss makes p − 1 of it.
         """,
     ),
     "02.6": Code(
@@ -437,14 +325,9 @@ EXERCISES = {
 
             return drawn.clamp(max=last) ~> return (drawn - 1).clamp(min=0)
             return drawn.clamp(max=last) ~> return drawn - 1
-            One token too early: the token that is drawn is the one whose end lies beyond u, not the one before.
-
             return drawn.clamp(max=last) ~> return drawn + 1
             return drawn.clamp(max=last) ~> return (drawn + 1).clamp(max=last)
-            One token too late: the token that is drawn is the first whose end lies beyond u.
-
-            temperature == 0 ~> True
-            It takes the likeliest token whatever u is; that is right at temperature 0 only.
+            One token too early or too late: the one that is drawn is the first whose end lies beyond u.
 
             impossible first:
             ends <= u ~> ends < u
@@ -467,9 +350,6 @@ EXERCISES = {
 
             .cumsum(dim=0) ~>
             Each u is compared with the probabilities themselves. Lay them end to end: running sums.
-
-            ends <= u ~> ends > u
-            The ends beyond u are counted. The place of the first of them is the number of those that are not.
         """,
         mistakes=[
             Mistake(

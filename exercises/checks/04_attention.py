@@ -212,9 +212,6 @@ EXERCISES = {
             tril() ~> tril(1)
             Row t averages row t + 1 too, which is still to come.
 
-            return weights @ x ~> return x.mean(dim=2, keepdim=True).expand_as(x)
-            The features of a token are averaged. The mean goes over tokens, each feature by itself.
-
             divided along the columns:
             , keepdim=True ~>
             Column j of your weights is divided by j + 1. To divide rows, the sums have to stand as a column: keepdim.
@@ -226,21 +223,6 @@ EXERCISES = {
             columns add up:
             dim=1 ~> dim=0
             The columns of your weights add up to 1. Each row is one average, so it is the rows that should.
-
-            weights.sum(dim=1, keepdim=True) ~> weights.sum(dim=0)[:, None]
-            Row t is divided by T - t, the sum of a column of the triangle; it adds up t + 1 rows.
-
-            weights @ x ~> weights.T @ x
-            The weights are right, and then turned round: row t takes from row s what s should take from t.
-
-            off by one:
-            weights.sum(dim=1, keepdim=True) ~> torch.arange(T)[:, None]
-            weights.sum(dim=1, keepdim=True) ~> torch.arange(T).clamp_min(1)[:, None]
-            weights.sum(dim=1, keepdim=True) ~> torch.arange(2, T + 2)[:, None]
-            Row t adds up t + 1 rows, and is divided by one more or one less than that.
-
-            weights / weights.sum(dim=1, keepdim=True) ~> weights.softmax(dim=1)
-            A softmax of ones and zeros gives the zeros weight too: e⁰ is 1. Divide each row by its sum.
         """,
     ),
     "04.2": Code(
@@ -341,18 +323,6 @@ EXERCISES = {
             .transpose(1, 2) ~>
             The features are cut, but the heads still stand behind the tokens: (B, T, H, D).
 
-            features before tokens:
-            transpose(1, 2) ~> permute(0, 2, 3, 1)
-            Each head is (D, T); it should be (T, D), a row a token.
-
-            transpose(1, 2) ~> transpose(1, 3)
-            transpose(1, 2) ~> transpose(2, 3)
-            transpose(1, 2) ~> permute(2, 0, 1, 3)
-            The features are cut, and then other dimensions change places than heads and tokens.
-
-            transpose(1, 2) ~> transpose(1, 2).flatten(0, 1)
-            Batch and heads have become one dimension. They should stay two.
-
             heads and width confused:
             n_heads, width // n_heads ~> width // n_heads, n_heads
             You made heads as wide as there should be many: n_heads is their number, not their width.
@@ -369,11 +339,6 @@ EXERCISES = {
             repeat_interleave(group, dim=1) ~> repeat(1, group, 1, 1)
             Your query heads take the key heads in turn, 0 1 0 1. Neighbours should share: 0 0 1 1.
 
-            one head for all:
-            .repeat_interleave(group, dim=1) ~> [:, :1]
-            .repeat_interleave(group, dim=1) ~> .mean(dim=1, keepdim=True)
-            All query heads use one and the same key and value head.
-
             .repeat_interleave(group, dim=1) ~>
             K key heads do not fit H query heads: each key head has to serve H/K of them.
 
@@ -385,18 +350,6 @@ EXERCISES = {
             repeated K times:
             H // k.shape[1] ~> k.shape[1]
             Each key head is repeated K times; to serve H query heads it takes H/K copies of each.
-
-            keys and values apart:
-            k.repeat_interleave(group, dim=1) ~> k.repeat(1, group, 1, 1)
-            v.repeat_interleave(group, dim=1) ~> v.repeat(1, group, 1, 1)
-            Keys and values are spread over the query heads in two different orders.
-
-            wrong width [why-divide-by-the-root-of-d]:
-            math.sqrt(D) ~> math.sqrt(H * D)
-            The root is that of all heads' widths together; each head compares vectors of D numbers.
-
-            dim=-1 ~> dim=1
-            The softmax ran over dimension 1, the heads. Keys come last.
         """
         + MASK
         + ATTEND,
@@ -442,36 +395,20 @@ EXERCISES = {
 
             empty rows:
             places or [t] ~> places && len(places) ~> max(1, len(places))
-            Rows without a match are all 0; they should put their weight on the token itself.
-
-            nothing divided by nothing:
             places or [t] ~> places
             places or [t] ~> places && 1 / len(places) ~> 1.0 && return weights ~> return weights / weights.sum(1, True)
-            Rows without a match are divided by 0, their number of places; their weight belongs on the token itself.
+            or [t] ~> or [0]
+            or [t] ~> or [*range(t + 1)]
+            or [t] ~> or [*range(T)]
+            Rows without a match should put all their weight on the token itself.
 
             always itself:
             places or [t] ~> [*{*places, t}]
             places or [t] ~> [*places, t]
             The token itself has weight even where there is something to look up.
 
-            range(T): ~> range(1, T):
-            The first row is left empty. It has no earlier token to look up, and so its weight on itself.
-
-            falls back on the first:
-            or [t] ~> or [0]
-            Rows without a match put their weight on the first token; it should be the token itself.
-
-            falls back on everything:
-            or [t] ~> or [*range(t + 1)]
-            or [t] ~> or [*range(T)]
-            Rows without a match spread evenly over all tokens; they should put their weight on the token itself.
-
             == ids[t] ~> == ids[t - 1]
             You look for what followed ids[t - 1]. Asked for is what followed the present token, ids[t].
-
-            1 / len(places) ~> 1 / (t + 1)
-            1 / len(places) ~> 1 / T
-            Each place gets a share as if all tokens had one. The weight is shared among the places found.
         """,
     ),
 }

@@ -463,11 +463,6 @@ def wrong_1_one_row(x):
     return x.mean(dim=1)
 
 
-def wrong_2_exponentials(scores):
-    e = scores.exp().tril()
-    return e / e.sum(-1, keepdim=True)
-
-
 def wrong_4_torch_does_it(q, k, v):
     return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
 
@@ -508,7 +503,6 @@ PLANTED = {
             Wrong(wrong_2_zero_scores_for_the_future, "score 0", from_text=True),
             Wrong(wrong_2_T_from_dim_1, "crashed", from_text=True),
             Wrong(wrong_2_mask_multiplied_after, "mask after softmax", from_text=True),
-            Wrong(wrong_2_exponentials, "overflow"),
         ],
         equivalent={"one more: 1 (line 3)": "scores are square: shape[-2] is shape[-1]"},
     ),

@@ -46,10 +46,10 @@ def test_what_is_generated_from_the_solutions_is_up_to_date(capsys):
 @pytest.mark.parametrize("name", NAMES)
 def test_right_answers_are_accepted_quickly_and_the_stub_is_not_started(name):
     rules, text = exercise(name).rules, catalogue()[name]
-    start = time.monotonic()
+    start = time.process_time()
     outcome = examine(rules, defined(text["solution"]))
     assert outcome.status == "correct", outcome
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     answers = planted(name).correct
     assert len(answers) >= 2
     for answer in answers:
