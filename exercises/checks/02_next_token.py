@@ -121,9 +121,8 @@ EXERCISES = {
             Mistake(
                 "one token",
                 "It works, but for a text of a single token: no pairs, so every count is 0.",
-                "counting-pairs",
                 only=lambda ids, vocab_size: len(ids) == 1,
-            ),
+            )
         ],
     ),
     "02.2": Code(
@@ -257,9 +256,8 @@ EXERCISES = {
                 "capped",
                 "Surprises stop growing at some point: a small number inside the logarithm, or a clamp, hides the "
                 "underflow. A surprise of 1,000 nats must come out as 1,000.",
-                "the-same-table-learned",
                 sign=_is_capped,
-            ),
+            )
         ],
     ),
     "02.5": Code(
@@ -353,15 +351,11 @@ EXERCISES = {
         """,
         mistakes=[
             Mistake(
-                "sorted",
-                "The likeliest token was laid out first. The order is that of the ids.",
-                "drawing-from-it",
-                wrong=_sorted_first,
+                "sorted", "The likeliest token was laid out first. The order is that of the ids.", wrong=_sorted_first
             ),
             Mistake(
                 "zero",
                 "It fails at temperature 0, and there alone: take the largest logit, the first of equals, once for each u.",
-                "drawing-from-it",
                 only=lambda logits, temperature, u: temperature == 0,
             ),
             Mistake(

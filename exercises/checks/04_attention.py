@@ -40,14 +40,6 @@ MASK = r"""
     score 0 [the-mask]:
     -torch.inf ~> 0
     A score of 0 is no mask: its exponential is 1. What score has the exponential 0?
-
-    mask added as numbers [the-mask]:
-    scores.masked_fill(future, -torch.inf) ~> (scores + ~future)
-    A mask of 1 and 0, added to the scores, only raises the allowed ones by 1.
-
-    0 times infinity [the-mask]:
-    scores.masked_fill(future, -torch.inf) ~> (scores + future * -torch.inf)
-    Where the mask is 0, 0 times −∞ is not a number. masked_fill and where choose; they do not multiply.
 """
 
 ATTEND = r"""
@@ -59,18 +51,6 @@ ATTEND = r"""
     math.sqrt(D) ~> D
     The scores are divided by D; it should be its root.
 
-    multiplied by the root [why-divide-by-the-root-of-d]:
-    / math.sqrt(D) ~> * math.sqrt(D)
-    The scores are multiplied by √D; they should be divided by it.
-
-    root of T [why-divide-by-the-root-of-d]:
-    math.sqrt(D) ~> math.sqrt(T)
-    The root is taken of the number of tokens; D is the width of queries and keys.
-
-    scaled after softmax [why-divide-by-the-root-of-d]:
-    / math.sqrt(D) ~> && @ v ~> / math.sqrt(D) @ v
-    The weights are divided by √D, after the softmax; it is the scores that should be.
-
     queries and keys swapped:
     q @ k.mT ~> k @ q.mT
     Your scores are K Qᵀ: row t holds what others ask of token t. It should hold what t asks of others.
@@ -79,19 +59,9 @@ ATTEND = r"""
     .masked_fill(future, -torch.inf).softmax(dim=-1) ~> .masked_fill(future, 0)
     The scores themselves are used as weights: they can be negative, and they do not add up to 1.
 
-    k.mT ~> k
-    The product q @ k pairs features with tokens: the last two dimensions of k should change places first.
-
     k.mT ~> v.mT
     @ v ~> @ k
     Keys and values are mixed up: queries are compared with the keys, and the values are averaged.
-
-    softmax(dim=-1) ~> softmax(dim=-1).mT
-    The weights are turned round before the average: row t should hold what token t takes from each.
-
-    all dimensions turned round:
-    k.mT ~> k.permute(2, 1, 0)
-    `.T` turns all dimensions round, the batch too; you want only the last two swapped.
 """
 
 
@@ -240,13 +210,6 @@ EXERCISES = {
             dim=-1 ~> dim=1
             Dimension 1 is the keys only where there are two dimensions. Count from the end: keys come last.
 
-            over dimension 0:
-            dim=-1 ~> dim=0
-            The softmax ran over dimension 0: the queries, or the batch if there is one. Keys come last: -1.
-
-            .softmax(dim=-1) ~> .flatten(-2).softmax(dim=-1).view_as(scores)
-            All weights of a matrix add up to 1 together. Each row should, by itself.
-
             mask too weak:
             -torch.inf ~> -10.0
             -torch.inf ~> -100.0
@@ -260,9 +223,8 @@ EXERCISES = {
                 "overflow",
                 "It fails only on scores near 1,000. There e^1000 is infinite, e^−1000 is 0, and a mask of −500 no longer "
                 "hides. Mask with −∞, and subtract each row's largest allowed score, or let softmax do it.",
-                "the-mask",
                 only=lambda scores: scores.abs().max() > 100,
-            ),
+            )
         ],
     ),
     "04.3": Choice(
@@ -281,24 +243,20 @@ EXERCISES = {
         cases=_attention_cases,
         section="query-key-value",
         not_allowed=NOT_ALLOWED,
-        properties=[Property("gradient", _learns, "query-key-value")],
+        properties=[Property("gradient", _learns)],
         edits=MASK
         + ATTEND
         + r"""
             wrong width [why-divide-by-the-root-of-d]:
             math.sqrt(D) ~> math.sqrt(v.shape[-1])
             The root is taken of the values' width E; D is the width of queries and keys.
-
-            dim=-1 ~> dim=0
-            The softmax ran over the batch: dimension 0. Keys come last.
         """,
         mistakes=[
             Mistake(
                 "one long sequence",
                 "The sequences of the batch are run together: tokens see those of the sequences before theirs.",
-                "query-key-value",
                 wrong=lambda *qkv: rules("04.4").reference(*(x.flatten(0, 1)[None] for x in qkv)).view_as(qkv[2]),
-            ),
+            )
         ],
     ),
     "04.5": Code(

@@ -299,10 +299,6 @@ EXERCISES = {
             g is divided by its largest entry. A matrix of small entries can still have a large singular value; take
             the norm.
 
-            rows normalised:
-            g.norm() ~> g.norm(dim=1, keepdim=True)
-            Each row is divided by its own norm, which changes the singular vectors. One number divides the whole matrix.
-
             not turned back:
             return x.mT if tall else x ~> return x
             Tall matrices come back transposed. Once transposed, the shape no longer tells that it was.
@@ -321,14 +317,10 @@ EXERCISES = {
             Mistake(
                 "bfloat16",
                 "Only two digits are right: it computes in bfloat16. Here it should be the dtype of g.",
-                SPEED,
                 sign=_two_digits_right,
             )
         ],
-        properties=[
-            Property("shorter side", _shorter_side, "what-it-costs"),
-            Property("five steps", _default_steps, SPEED),
-        ],
+        properties=[Property("shorter side", _shorter_side, "what-it-costs"), Property("five steps", _default_steps)],
     ),
     "09.4": Code(
         example=(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0]), 0.9),
@@ -451,18 +443,16 @@ EXERCISES = {
             Mistake(
                 "exceptions",
                 "A list of exceptions: position.weight is not in a block, and yet it goes to Muon. Ask where it lives.",
-                WHO,
                 sign=_lists_exceptions,
             ),
             Mistake(
                 "anywhere",
                 "'blocks.' must be the start, with its dot, and not merely somewhere in the name: draft.blocks.0 "
                 "belongs to something else.",
-                WHO,
                 sign=_finds_blocks_in_the_name,
             ),
         ],
-        properties=[Property("a bool", _a_bool, WHO)],
+        properties=[Property("a bool", _a_bool)],
     ),
     "09.7": Choice(
         right="c",

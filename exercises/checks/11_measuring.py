@@ -358,7 +358,7 @@ EXERCISES = {
             (room * spread / effect) ** 2 ~> room**2 * spread / effect
             The square is of everything: the sum of the z's and the ratio of spread and effect.
         """,
-        properties=[Property("an int", _an_int, SEEDS), Property("defaults", _defaults, SEEDS)],
+        properties=[Property("an int", _an_int), Property("defaults", _defaults)],
     ),
     "11.5": Code(
         example=(EXAMPLE_RECORD,),
@@ -428,13 +428,6 @@ EXERCISES = {
             first fault only:
             return found ~> return {name for name in ("rate", "peak", "order", "end") if name in found and not any(n in found for n in ("rate", "peak", "order", "end")[: ("rate", "peak", "order", "end").index(name)])}
             It stops at the first fault. All of them belong in the set.
-
-            name forgotten:
-            found.add("rate") ~> pass
-            found.add("peak") ~> pass
-            found.add("order") ~> pass
-            found.add("end") ~> pass
-            One of the four names is never in the set.
         """,
         mistakes=[
             Mistake(

@@ -131,10 +131,6 @@ EXERCISES = {
             max(1, round(decay * total_steps)) ~> round(decay * total_steps) && min(1.0, ~> 1.0 if n == 0 else min(1.0,
             With decay 0 your n is 0, and no step is at the floor. n is at least 1.
 
-            no last step:
-            max(1, round(decay * total_steps)) ~> round(decay * total_steps)
-            With decay * total_steps below a half, n becomes 0, and you divide by it. n is at least 1.
-
             cut, not rounded:
             round(decay * total_steps) ~> int(decay * total_steps)
             decay * total_steps is cut off, not rounded: 332.8 steps are 333.
@@ -162,13 +158,11 @@ EXERCISES = {
                 "only in the fall",
                 "The steps before the fall are right, those of the fall are not. Write down the last step's factor and "
                 "that of the one before.",
-                WARMDOWN,
                 only=lambda step, total, decay, floor: step >= total - max(1, round(decay * total)),
             ),
             Mistake(
                 "only before the fall",
                 "The fall is right; before it the factor should be 1.",
-                WARMDOWN,
                 only=lambda step, total, decay, floor: step < total - max(1, round(decay * total)),
             ),
         ],
@@ -190,11 +184,6 @@ EXERCISES = {
             the layer before:
             * own[:1] ~> * torch.cat((own[:1], own[:-1]))
             Each layer is mixed with the values of the layer before it. It should be the first layer's.
-
-            not a mixture:
-            (1 - share) * own[:1] ~> (share.cumsum(0) > 1) * own[:1]
-            share * own + (1 - share) * own[:1] ~> torch.cat((own[:1], own[1:] + own[:1]))
-            The first layer's values are added whole; they enter with 1 - s.
 
             one layer late:
             (shares.new_ones(1), shares) ~> (shares, shares.new_ones(1))
@@ -266,11 +255,6 @@ EXERCISES = {
             the head before:
             torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> keys[:, keys.shape[1] // 2 - 1 : -1]
             The moved heads have the keys of the head before. Dimension 1 holds the heads, 2 the tokens.
-
-            along the heads:
-            (move[:, :, :1], move[:, :, :-1]), dim=2 ~> (move[:, :1], move[:, :-1]), dim=1
-            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(1, dims=1)
-            The keys are moved from head to head. Dimension 1 holds the heads, 2 the tokens.
         """,
     ),
     "12.5": Code(

@@ -139,27 +139,14 @@ EXERCISES = {
             The way still to go, over the time still left, is right until t = 1, where it is 0 / 0. The velocity of a
             straight line needs no division.
 
-            target from the way gone:
-            s * x1, x1 - x0 ~> s * x1, ((1 - s) * x0 + s * x1 - x0) / s
-            The way gone, over the time gone, is right but at t = 0, where it is 0 / 0. The velocity of a straight line
-            needs no division.
-
             target is the way left:
             s * x1, x1 - x0 ~> s * x1, (1 - s) * (x1 - x0)
             x₁ − x_t is the way still to go. The velocity is the whole way, whatever the time.
-
-            target is the way gone:
-            s * x1, x1 - x0 ~> s * x1, s * (x1 - x0)
-            x_t − x₀ is the way that lies behind. The velocity is the whole way, whatever the time.
 
             target is an end:
             s * x1, x1 - x0 ~> s * x1, x1
             s * x1, x1 - x0 ~> s * x1, x0
             The target is where the line begins or ends. Asked for is how fast, and whither, it goes.
-
-            noise not faded:
-            (1 - s) * x0 ~> x0
-            The noise stays whole while the data comes in. At t = 1 nothing of it is left.
 
             round path:
             (1 - s) * x0 + s * x1 ~> (1 - s).sqrt() * x0 + s.sqrt() * x1
@@ -189,14 +176,6 @@ EXERCISES = {
             x + (1 - s) * v ~> x + v
             From x it goes on for a whole unit of time; only 1 − t is left.
 
-            a whole unit back:
-            x - s * v ~> x - v
-            From x it goes back a whole unit of time; only t has passed.
-
-            the way gone, on again:
-            x + (1 - s) * v ~> x + s * v
-            From x it goes on for the time t, which has passed. What is left is 1 − t.
-
             only one turned round:
             x - s * v ~> x + s * v
             x + (1 - s) * v ~> x - (1 - s) * v
@@ -206,30 +185,9 @@ EXERCISES = {
             x - s * v, x + (1 - s) * v ~> x - v, x + v
             Neither way is a whole unit of time: t lies behind, 1 − t is left.
 
-            x0 + the rest:
-            x + (1 - s) * v ~> x - s * v + (1 - s) * v
-            From time 0 the whole unit of time is left; 1 − t is left from x.
-
-            the velocity again:
-            x + (1 - s) * v ~> v
-            The second is a place, the line's end. Yours is the velocity.
-
             division by t:
             x + (1 - s) * v ~> (x - (1 - s) * (x - s * v)) / s
             Solving for x₁ by a division fails at t = 0. From x you can walk there.
-
-            division by 1 − t:
-            x - s * v ~> (x - s * (x + (1 - s) * v)) / (1 - s)
-            Solving for x₀ by a division fails at t = 1. From x you can walk there.
-
-            scaled:
-            x - s * v, ~> (1 - s) * x,
-            x + (1 - s) * v ~> s * v
-            x + (1 - s) * v ~> v + (1 - s) * x
-            x - s * v, x + (1 - s) * v ~> (1 - s) * x, s * v
-            x - s * v, x + (1 - s) * v ~> s * x - v, (1 - s) * x + v
-            x - s * v, x + (1 - s) * v ~> x / s, x / (1 - s)
-            A place is reached from x, by adding a stretch of the way; it is no share of x, nor of v.
 
             time along the columns:
             t.view(-1, *[1] * (x.ndim - 1)) ~> t
@@ -238,10 +196,6 @@ EXERCISES = {
             points only:
             t.view(-1, *[1] * (x.ndim - 1)) ~> t.view(-1, 1)
             {POINTS_ONLY}
-
-            one time for all:
-            t.view(-1, *[1] * (x.ndim - 1)) ~> t[0]
-            All rows are given one and the same time. Each has its own.
         """,
     ),
     "16.3": Code(
@@ -278,10 +232,6 @@ EXERCISES = {
             / (1 - t[..., None]) ~>
             The exponent lacks its divisor (1 − t)²: the nearer to the data, the narrower the crowd.
 
-            x is not scaled:
-            points - x) ~> points - t * x)
-            The way still to go leads from x itself.
-
             factor 2:
             sum(-1) / 2 ~> sum(-1)
             The 2 in the exponent's divisor is missing.
@@ -315,7 +265,6 @@ EXERCISES = {
                 "guarded underflow",
                 "A small number in the divisor hides the 0 / 0, and the weights add up to nothing: it stands still "
                 "where it should run. The weights of a row must add up to 1 at any time.",
-                LINE,
                 only=lambda x, t, points: t.max() > 0.98,
             )
         ],
@@ -382,14 +331,7 @@ EXERCISES = {
         section="following-the-field",
     ),
     "16.6": Code(
-        example=(
-            towards_labels,
-            torch.tensor([[0.0], [1.0]]),
-            torch.tensor([0.5, 0.5]),
-            torch.tensor([4, 2]),
-            10,
-            2.0,
-        ),
+        example=(towards_labels, torch.tensor([[0.0], [1.0]]), torch.tensor([0.5, 0.5]), torch.tensor([4, 2]), 10, 2.0),
         cases=_labelled,
         section=GUIDE,
         calls={"velocity": 2},

@@ -548,10 +548,7 @@ PLANTED = {
             Wrong(wrong_2_alpha_truncated, "alpha cut off", from_text=True),
             Wrong(wrong_2_alpha_added_once, "alpha once in the sum", from_text=True),
             Wrong(wrong_2_returns_double, "dtype", from_text=True),
-            Wrong(
-                rows_without_counts_clamped,
-                "relation:all but the first",
-            ),
+            Wrong(rows_without_counts_clamped, "relation:all but the first"),
         ],
     ),
     "02.3": Planted(
@@ -565,7 +562,7 @@ PLANTED = {
             Wrong(bytes_as_text, "type"),
         ],
         equivalent={
-            "call dropped: (bits / token_bytes[ids].sum()).item() (line 4)": "a tensor without dimensions will do",
+            "call dropped: (bits / token_bytes[ids].sum()).item() (line 4)": "a tensor without dimensions will do"
         },
     ),
     "02.4": Planted(
@@ -579,9 +576,7 @@ PLANTED = {
             Wrong(wrong_4_bits, "bits", from_text=True),
             Wrong(surprise_borrowed, "library"),
         ],
-        equivalent={
-            "one less: 0 (line 5)": "the only column is also the last",
-        },
+        equivalent={"one less: 0 (line 5)": "the only column is also the last"},
     ),
     "02.5": Planted(
         correct=[
@@ -612,9 +607,7 @@ PLANTED = {
             Wrong(wrong_6_times_temperature, "times", from_text=True),
             Wrong(wrong_6_probabilities_divided, "no effect", from_text=True),
         ],
-        equivalent={
-            "one less: 0 (line 5)": "one dimension is the first and the last",
-        },
+        equivalent={"one less: 0 (line 5)": "one dimension is the first and the last"},
     ),
     "02.7": Planted(
         correct=["C", " c) "],

@@ -91,7 +91,7 @@ def test_each_exercise_is_complete_and_sends_the_learner_to_a_heading_that_exist
     chapter = nbformat.read(ROOT / "notebooks" / f"{text['chapter']}.ipynb", as_version=4)
     prose = "\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
     headings = {anchor(line) for line in re.findall(r"^#+ (.*)", prose, re.MULTILINE)}
-    notes = [*rules.mistakes, *rules.properties] if isinstance(rules, Code) else [rules]
+    notes = [rules, *rules.mistakes, *rules.properties] if isinstance(rules, Code) else [rules]
     for section in filter(None, (note.section for note in notes)):
         assert section in headings, f"{section}: not among {sorted(headings)}"
     assert f"Exercise {name}" in prose

@@ -124,7 +124,9 @@ class Examination:
         given = ", ".join(f"{name} = {show(a)}" for name, a in zip(self.names, trial.arguments, strict=False))
         used = borrowed(self.answer, self.rules.example, self.rules.not_allowed)
         message += f" Besides, {used} does what you are asked to write." if used else ""
-        return Outcome("not yet", cause, message, given, show(trial.expected), show(trial.got), section)
+        return Outcome(
+            "not yet", cause, message, given, show(trial.expected), show(trial.got), section or self.rules.section
+        )
 
     def generic(self, stage: str, trial: Trial, trials: list[Trial]) -> Outcome:
         """The message of a stage where no known mistake fits."""
@@ -143,7 +145,7 @@ class Examination:
         message = messages.get(stage, f"It should return {kind(trial.expected)}; it returned {kind(trial.got)}.")
         plain = [t for t in trials if not t.noncontiguous]
         if stage == "mutated":
-            return self.outcome(stage, message, trial, self.rules.section)
+            return self.outcome(stage, message, trial)
         limits = condition(self.names, [(t.arguments, bool(self.stage(t))) for t in plain])
         cause = stage
         alike = [(t.arguments, t.expected, t.got) for t in plain if self.stage(t) == stage]
@@ -160,7 +162,7 @@ class Examination:
                 cause, message = stray
             elif limits and stage == "value":
                 cause = "some inputs"
-        return self.outcome(cause, f"{message} {limits}".strip(), trial, self.rules.section)
+        return self.outcome(cause, f"{message} {limits}".strip(), trial)
 
     def run(self) -> Outcome:
         trials = self.trials()
@@ -174,17 +176,17 @@ class Examination:
             return self.generic(self.stage(smallest), smallest, trials)
         for mistake in self.rules.mistakes:
             if mistake.sign and self.made(mistake, trials):
-                return Outcome("not yet", mistake.name, mistake.message, section=mistake.section)
+                return Outcome("not yet", mistake.name, mistake.message, section=mistake.section or self.rules.section)
         for trial in trials:
             if trial.misuse[0]:
-                return self.outcome(*trial.misuse, trial, self.rules.section)
+                return self.outcome(*trial.misuse, trial)
         for rule in self.rules.properties:
             try:
                 fault = rule.test(self.call)
             except ENDED as error:
                 fault = f"It stopped with {Raised(error)}{where(Raised(error), self.answer)}."
             if fault:
-                return Outcome("not yet", f"property:{rule.name}", fault, section=rule.section)
+                return Outcome("not yet", f"property:{rule.name}", fault, section=rule.section or self.rules.section)
         used = borrowed(self.answer, self.rules.example, self.rules.not_allowed)
         if used:
             return Outcome("library", "library", f"It works, but {used} does the work: it is not your tick yet.")
