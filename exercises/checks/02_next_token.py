@@ -163,14 +163,9 @@ EXERCISES = {
 
             divided first:
             counts + alpha ~> counts / counts.sum(dim=1, keepdim=True) + alpha
-            counts + alpha ~> counts / counts.sum(dim=1, keepdim=True).clamp(min=1) + alpha
             / more.sum(dim=1, keepdim=True) ~> && counts + alpha ~> counts / counts.sum(dim=1, keepdim=True) + alpha
-            / more.sum(dim=1, keepdim=True) ~> && counts + ~> counts / counts.sum(dim=1, keepdim=True).clamp(min=1) +
             It divides before alpha is added. alpha belongs to the counts: add first, then divide by the new sum; a row
             without counts is no 0/0 then either.
-
-            more / more.sum(dim=1, keepdim=True) ~> more.softmax(dim=1)
-            Softmax takes exponentials of the counts; here they are to be shared out as they are.
         """,
     ),
     "02.3": Code(
@@ -322,8 +317,6 @@ EXERCISES = {
             The temperature divides the probabilities, which no longer add up to 1. It must divide the logits.
 
             return drawn.clamp(max=last) ~> return (drawn - 1).clamp(min=0)
-            return drawn.clamp(max=last) ~> return drawn - 1
-            return drawn.clamp(max=last) ~> return drawn + 1
             return drawn.clamp(max=last) ~> return (drawn + 1).clamp(max=last)
             One token too early or too late: the one that is drawn is the first whose end lies beyond u.
 

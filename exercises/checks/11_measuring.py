@@ -180,10 +180,6 @@ EXERCISES = {
             [warmup:] ~>
             The first pairs are still in. How many to leave out is the third argument.
 
-            warm-up after sorting [one-what-happens-only-once]:
-            [warmup:] ~> && for x, y in pairs) ~> for x, y in pairs)[warmup:]
-            You leave out the smallest ratios, not the first ones: is it sorted too early?
-
             warm-up of one [one-what-happens-only-once]:
             [warmup:] ~> [1:]
             [warmup:] ~> [1:] && (ratios[half] + ratios[-1 - half]) / 2 ~> __import__("statistics").median(ratios)
@@ -234,10 +230,6 @@ EXERCISES = {
             device.rehearse() ~> pass
             The first step compiles inside your clock. What is that method for that does it beforehand?
 
-            rehearsal counted [one-what-happens-only-once]:
-            device.rehearse() ~> begin = device.now(); device.rehearse() && active = 0.0 ~> active = device.now() - begin
-            The rehearsal is in it: the clock starts too early.
-
             first step left out [one-what-happens-only-once]:
             active += device.now() - start ~> active += (device.now() - start) * (step > 1)
             The first step's time is missing: was it taken as the warm-up? It trains the model, and counts.
@@ -284,10 +276,6 @@ EXERCISES = {
             no root:
             (e_a + e_b) ** 0.5 ~> (e_a + e_b)
             You divide by the square of the standard error: a root is missing.
-
-            degrees by n:
-            / freedom_a + ~> / len(a) + && / freedom_b) ~> / len(b))
-            t is right; in the degrees of freedom you divide by n where n − 1 belongs.
 
             errors unsquared:
             e_a**2 ~> e_a && e_b**2 ~> e_b
@@ -376,10 +364,6 @@ EXERCISES = {
             rate one way:
             abs(record["tokens_per_second"] - rate) ~> rate - record["tokens_per_second"]
             Only a rate that is too low is noticed. One that is too high disagrees as well.
-
-            absolute tolerance:
-            0.001 * rate ~> 0.001
-            Your tolerance on the rate is in tokens per second; 0.1 % is a share.
 
             no slack:
             1.2 * ~>

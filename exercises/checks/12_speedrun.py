@@ -92,10 +92,6 @@ EXERCISES = {
             6 * n_layers ~> 12 * n_layers
             A token attends to half of the context on average: 6, not 12.
 
-            halved twice:
-            6 * n_layers ~> 3 * n_layers
-            The 6 holds already that a token attends to half of the context on average.
-
             context squared:
             * context ~> * context**2
             * context ~> * context**2 / 2

@@ -117,10 +117,6 @@ EXERCISES = {
             (1 - s) * x0 + s * x1 ~> s * x0 + (1 - s) * x1
             At t = 0 it stands on the data. Here time 0 is the noise.
 
-            both backwards:
-            (1 - s) * x0 + s * x1, x1 - x0 ~> s * x0 + (1 - s) * x1, x0 - x1
-            It all runs from the data to the noise. Here time 0 is the noise, and the walker goes to the data.
-
             time along the columns:
             t.view(-1, *[1] * (x0.ndim - 1)) ~> t
             {PER_ROW}
@@ -180,10 +176,6 @@ EXERCISES = {
             x - s * v ~> x + s * v
             x + (1 - s) * v ~> x - (1 - s) * v
             One of the two is right, the other walks the wrong way: back to time 0, on to time 1.
-
-            time not used:
-            x - s * v, x + (1 - s) * v ~> x - v, x + v
-            Neither way is a whole unit of time: t lies behind, 1 − t is left.
 
             division by t:
             x + (1 - s) * v ~> (x - (1 - s) * (x - s * v)) / s
