@@ -80,11 +80,8 @@ def _shorter_side(f):
         with _Largest() as largest:
             f(torch.ones(rows, columns), 2)
         if largest.entries > rows * columns:
-            return (
-                f"For a {rows} x {columns} matrix it makes one of {largest.entries} entries, the square of the "
-                "longer side. "
-                "Values are the same with the square of the shorter side, 36 entries, and cost a fraction."
-            )
+            made = f"For a {rows} x {columns} matrix it makes one of {largest.entries} entries"
+            return f"{made}; with the square of the shorter side, of 36, the values are the same and cost a fraction."
     return None
 
 
@@ -146,25 +143,15 @@ def _matrices(g):
 
 
 PARAMETERS = [
-    ("blocks.3.attention_norm.gain", (128,)),
-    ("embedding.weight", (4096, 128)),
-    ("head.weight", (4096, 128)),
-    ("blocks.2.attention.value_share", ()),
-    ("blocks.11.feed_forward.up.weight", (2048, 512)),
-    ("blocks.1.attention.key.weight", (64, 128)),
-    ("blocks.0.attention.mix", (8, 8)),
-    ("blocks.0.attention.mix.weight", (8, 8)),
-    ("blocks.0.convolution.weight", (64, 64, 3)),
-    ("blocks.0.feed_forward.experts", (8, 512, 128)),
-    ("position.weight", (256, 128)),
-    ("first.weight", (64, 64)),
-    ("blocks_embedding.weight", (16, 128)),
-    ("draft.blocks.0.output.weight", (128, 128)),
-    ("encoder.blocks.1.attention.key.weight", (64, 64)),
-    ("superblocks.0.weight", (32, 32)),
-    ("layers.0.query.weight", (64, 64)),
-    ("norm.gain", (128,)),
-]
+    ("blocks.3.attention_norm.gain", (128,)), ("embedding.weight", (4096, 128)), ("head.weight", (4096, 128)),
+    ("blocks.2.attention.value_share", ()), ("blocks.11.feed_forward.up.weight", (2048, 512)),
+    ("blocks.1.attention.key.weight", (64, 128)), ("blocks.0.attention.mix", (8, 8)),
+    ("blocks.0.attention.mix.weight", (8, 8)), ("blocks.0.convolution.weight", (64, 64, 3)),
+    ("blocks.0.feed_forward.experts", (8, 512, 128)), ("position.weight", (256, 128)), ("first.weight", (64, 64)),
+    ("blocks_embedding.weight", (16, 128)), ("draft.blocks.0.output.weight", (128, 128)),
+    ("encoder.blocks.1.attention.key.weight", (64, 64)), ("superblocks.0.weight", (32, 32)),
+    ("layers.0.query.weight", (64, 64)), ("norm.gain", (128,)),
+]  # fmt: skip
 
 
 def _a_bool(f):

@@ -2,7 +2,7 @@
 
 import torch
 
-from blueberry_checks.engine.examine import Choice, Code, Mistake
+from blueberry_checks.engine.examine import Choice, Code
 
 FLOOR, WARMDOWN, VALUES = "the-floor", "warmdown", "value-residual"
 KEYS, CAP, RECIPES = "key-offset", "soft-cap-which-we-left-out", "the-recipes"
@@ -149,19 +149,6 @@ EXERCISES = {
             * left ~> * min(1.0, (step + 1 - total_steps + n) / n) if left < 1 else 1.0
             It rises from the floor to 1 in the last n steps. It should fall from 1 to the floor.
         """,
-        mistakes=[
-            Mistake(
-                "only in the fall",
-                "The steps before the fall are right, those of the fall are not. Write down the last step's factor and "
-                "that of the one before.",
-                only=lambda step, total, decay, floor: step >= total - max(1, round(decay * total)),
-            ),
-            Mistake(
-                "only before the fall",
-                "The fall is right; before it the factor should be 1.",
-                only=lambda step, total, decay, floor: step < total - max(1, round(decay * total)),
-            ),
-        ],
     ),
     "12.3": Code(
         example=(torch.tensor([[[8.0]], [[0.0]], [[4.0]]]), torch.tensor([0.75, 0.5])),
