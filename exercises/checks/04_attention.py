@@ -189,10 +189,6 @@ EXERCISES = {
             mean of all:
             .tril() ~>
             Every row is the mean of the whole sequence, the future included.
-
-            columns add up:
-            dim=1 ~> dim=0
-            The columns of your weights add up to 1. Each row is one average, so it is the rows that should.
         """,
     ),
     "04.2": Code(

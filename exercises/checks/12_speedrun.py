@@ -143,11 +143,6 @@ EXERCISES = {
             equal factors:
             floor + (1 - floor) * left ~> floor ** (1 - left)
             Each step falls by the same factor. A warmdown falls by equal parts: a straight line.
-
-            the wrong way up:
-            * left ~> * (1 - left) if left < 1 else 1.0
-            * left ~> * min(1.0, (step + 1 - total_steps + n) / n) if left < 1 else 1.0
-            It rises from the floor to 1 in the last n steps. It should fall from 1 to the floor.
         """,
     ),
     "12.3": Code(
@@ -212,10 +207,6 @@ EXERCISES = {
             the other half:
             stay, move = ~> move, stay = && (stay, move) ~> (move, stay)
             The first half of the heads is moved. They stay; the second half moves.
-
-            halves exchanged:
-            (stay, move) ~> (move, stay)
-            The halves have changed places: those that stay come first.
 
             every other head:
             keys.chunk(2, dim=1) ~> keys.clone(), keys[:, 1::2] && return ~> stay[:, 1::2] = move\nreturn stay #
