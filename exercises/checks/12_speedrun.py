@@ -2,7 +2,7 @@
 
 import torch
 
-from blueberry_checks.engine.examine import Choice, Code, Mistake
+from blueberry_checks.engine.examine import Choice, Code
 
 FLOOR, WARMDOWN, VALUES = "the-floor", "warmdown", "value-residual"
 KEYS, CAP, RECIPES = "key-offset", "soft-cap-which-we-left-out", "the-recipes"
@@ -80,74 +80,22 @@ EXERCISES = {
             + 6 * n_layers * d_model * context ~>
             6 FLOPs a parameter and token is the rule of thumb. The attention's own products are missing.
 
-            no matrices:
-            6 * matrix_params + ~>
-            Only the attention is counted.
-
             forward alone:
             6 * ~> 2 *
             That is the way forward. The way back costs twice as much again.
-
-            back alone:
-            6 * ~> 4 *
-            That is the way back. The way forward costs half as much again.
 
             matrices forward alone:
             6 * matrix_params ~> 2 * matrix_params
             The matrices are counted on the way forward alone, 2 FLOPs an entry. The way back takes 4 more.
 
-            attention forward alone:
-            6 * n_layers ~> 2 * n_layers
-            6 * n_layers ~> 4 * n_layers
-            The matrices are counted both ways, the attention's products one way alone.
-
             no causal half:
             6 * n_layers ~> 12 * n_layers
             A token attends to half of the context on average: 6, not 12.
-
-            halved twice:
-            6 * n_layers ~> 3 * n_layers
-            The 6 holds already that a token attends to half of the context on average.
 
             context squared:
             * context ~> * context**2
             * context ~> * context**2 / 2
             The square of the context counts the pairs of a whole sequence; one token has context of them.
-
-            the width squared:
-            * d_model * context ~> * d_model**2
-            The width squared is a matrix, and matrix_params counts those. Attention takes d_model * context.
-
-            one factor missing:
-            * context ~>
-            * d_model ~>
-            A token's query meets context keys, each of d_model entries: both belong into the attention's products.
-
-            one token:
-            * tokens / peak ~> / peak
-            That is the time of one token. The run has tokens of them.
-
-            tokens of one term:
-            6 * matrix_params + ~> 6 * matrix_params * tokens + && * tokens / ~> /
-            6 * n_layers ~> tokens * 6 * n_layers && * tokens / ~> /
-            6 * n_layers ~> tokens * 6 * n_layers
-            Both terms are FLOPs of one token: tokens multiplies their sum, once.
-
-            multiplied by the peak:
-            / peak ~> * peak
-            Seconds are FLOPs over FLOPs a second. Units tell: yours are FLOPs squared a second.
-
-            FLOPs:
-            / peak ~>
-            Those are FLOPs. Divided by FLOPs a second they are seconds.
-
-            upside down:
-            per_token * tokens / peak ~> peak / (per_token * tokens)
-            Seconds are FLOPs over FLOPs a second; yours is the other way up.
-
-            whole seconds:
-            / peak ~> // peak
-            // drops what comes after the point.
         """,
     ),
     "12.2": Code(
@@ -166,10 +114,6 @@ EXERCISES = {
             Your first step of the n still has the factor 1, so that the fall takes n - 1 parts. It takes n: the first
             of those steps is one part down already.
 
-            by the floor:
-            floor + (1 - floor) * left ~> 1 - floor * (1 - left)
-            It falls by the floor. It should fall to it.
-
             cut off at the floor:
             floor + (1 - floor) * left ~> max(left, floor)
             Your line runs to 0 and is cut off at the floor. It should reach the floor at the last step, not before.
@@ -183,26 +127,14 @@ EXERCISES = {
             max(1, round(decay * total_steps)) ~> round(decay * total_steps) && min(1.0, ~> 1.0 if n == 0 else min(1.0,
             With decay 0 your n is 0, and no step is at the floor. n is at least 1.
 
-            no last step:
-            max(1, round(decay * total_steps)) ~> round(decay * total_steps)
-            With decay * total_steps below a half, n becomes 0, and you divide by it. n is at least 1.
-
             cut, not rounded:
             round(decay * total_steps) ~> int(decay * total_steps)
             decay * total_steps is cut off, not rounded: 332.8 steps are 333.
-
-            rounded up:
-            round(decay * total_steps) ~> math.ceil(decay * total_steps)
-            decay * total_steps is rounded up: 3.6 steps are 4, but 4.4 would be 4 too.
 
             held for decay:
             decay * total_steps ~> (1 - decay) * total_steps
             round(decay * total_steps) ~> total_steps - round(decay * total_steps)
             decay is the share of the steps that fall; you hold the rate for that long.
-
-            falls all the time:
-            max(1, round(decay * total_steps)) ~> total_steps
-            It falls from the first step on, whatever decay says.
 
             above 1:
             min(1.0, (total_steps - 1 - step) / n) ~> (total_steps - 1 - step) / n
@@ -211,46 +143,7 @@ EXERCISES = {
             equal factors:
             floor + (1 - floor) * left ~> floor ** (1 - left)
             Each step falls by the same factor. A warmdown falls by equal parts: a straight line.
-
-            a cosine:
-            * left ~> * (1 - math.cos(math.pi * left)) / 2
-            * left ~> * left**2
-            * left ~> * (1 - (1 - left) ** 2)
-            * left ~> * math.sqrt(left)
-            It falls along a curve; a warmdown is a straight line, in equal parts.
-
-            the wrong way up:
-            * left ~> * (1 - left) if left < 1 else 1.0
-            * left ~> * min(1.0, (step + 1 - total_steps + n) / n) if left < 1 else 1.0
-            It rises from the floor to 1 in the last n steps. It should fall from 1 to the floor.
-
-            a step down:
-            * left ~> * (left >= 1)
-            It goes down to the floor at once, with no line between.
-
-            first n steps:
-            left = min(1.0, (total_steps - 1 - step) / n) ~> left = max(0.0, 1 - (step + 1) / n)
-            It falls in the first n steps. Those before the last n have the factor 1.
-
-            starts late:
-            left = ~> start = total_steps - n\\nleft = && ) * left ~> ) * (1.0 if step == start else left)
-            The first of the n steps still has the factor 1. It is one part down already.
         """,
-        mistakes=[
-            Mistake(
-                "only in the fall",
-                "The steps before the fall are right, those of the fall are not. Write down the last step's factor and "
-                "that of the one before.",
-                WARMDOWN,
-                only=lambda step, total, decay, floor: step >= total - max(1, round(decay * total)),
-            ),
-            Mistake(
-                "only before the fall",
-                "The fall is right; before it the factor should be 1.",
-                WARMDOWN,
-                only=lambda step, total, decay, floor: step < total - max(1, round(decay * total)),
-            ),
-        ],
     ),
     "12.3": Code(
         example=(torch.tensor([[[8.0]], [[0.0]], [[4.0]]]), torch.tensor([0.75, 0.5])),
@@ -270,16 +163,6 @@ EXERCISES = {
             * own[:1] ~> * torch.cat((own[:1], own[:-1]))
             Each layer is mixed with the values of the layer before it. It should be the first layer's.
 
-            not the first layer:
-            own[:1] ~> own[-1:]
-            own[:1] ~> own.mean(0, keepdim=True)
-            The partner of every layer is the first one, not the last, nor the mean of all.
-
-            not a mixture:
-            (1 - share) * own[:1] ~> (share.cumsum(0) > 1) * own[:1]
-            share * own + (1 - share) * own[:1] ~> torch.cat((own[:1], own[1:] + own[:1]))
-            The first layer's values are added whole; they enter with 1 - s.
-
             one layer late:
             (shares.new_ones(1), shares) ~> (shares, shares.new_ones(1))
             (shares.new_ones(1), shares) ~> (shares.new_ones(1), shares[1:], shares[-1:])
@@ -293,14 +176,6 @@ EXERCISES = {
             share * own + (1 - share) * own[:1] ~> torch.cat((own[:1], shares * own[1:] + (1 - shares) * own[0]))
             [:, None, None] ~> [:, None]
             shares meets another dimension, the entries or the tokens. Each layer has one share: make it (L - 1, 1, 1).
-
-            own forgotten:
-            share * own + (1 - share) * own[:1] ~> own[:1].expand_as(own)
-            Every layer uses the first layer's values; its own do not enter.
-
-            one share for all:
-            shares))[ ~> shares[:1].expand(len(shares))))[
-            The same share is used for all layers; each has its own.
 
             first layer missing:
             share * own + (1 - share) * own[:1] ~> (share * own + (1 - share) * own[:1])[1:]
@@ -333,14 +208,6 @@ EXERCISES = {
             stay, move = ~> move, stay = && (stay, move) ~> (move, stay)
             The first half of the heads is moved. They stay; the second half moves.
 
-            halves exchanged:
-            (stay, move) ~> (move, stay)
-            The halves have changed places: those that stay come first.
-
-            all heads:
-            keys.chunk(2, dim=1) ~> (keys[:, :0], keys)
-            All heads are moved. Half of them stay.
-
             every other head:
             keys.chunk(2, dim=1) ~> keys.clone(), keys[:, 1::2] && return ~> stay[:, 1::2] = move\nreturn stay #
             keys.chunk(2, dim=1) ~> keys.clone(), keys[:, 0::2] && return ~> stay[:, 0::2] = move\nreturn stay #
@@ -362,20 +229,6 @@ EXERCISES = {
             the head before:
             torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> keys[:, keys.shape[1] // 2 - 1 : -1]
             The moved heads have the keys of the head before. Dimension 1 holds the heads, 2 the tokens.
-
-            along the entries:
-            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(1, dims=3)
-            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(1)
-            Without the dimension of the tokens, 2, a roll moves the entries of the keys.
-
-            two back:
-            return ~> move = torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2)\nreturn
-            The keys are moved by two places; by one is meant.
-
-            along the heads:
-            (move[:, :, :1], move[:, :, :-1]), dim=2 ~> (move[:, :1], move[:, :-1]), dim=1
-            torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(1, dims=1)
-            The keys are moved from head to head. Dimension 1 holds the heads, 2 the tokens.
         """,
     ),
     "12.5": Code(
@@ -383,15 +236,6 @@ EXERCISES = {
         cases=_logits,
         section=CAP,
         edits="""
-            divided by the cap:
-            1 - bent**2 ~> (1 - bent**2) / cap
-            The slope is divided by cap. By the chain rule there is a cap in front as well, and the two cancel: at 0 it
-            is 1.
-
-            times the cap:
-            1 - bent**2 ~> cap * (1 - bent**2)
-            The slope is multiplied by cap: the 1 / cap inside the tanh is missing from it. At 0 the slope is 1.
-
             not squared:
             bent**2 ~> bent
             The derivative of tanh is 1 minus its square.
@@ -400,19 +244,10 @@ EXERCISES = {
             bent**2 ~> (cap * bent) ** 2
             In the slope, the square of the capped logit is taken. It is the square of the tanh, without cap in front.
 
-            another tanh:
-            bent**2 ~> torch.tanh(logits) ** 2
-            In the slope the logits go into the tanh undivided; both results need the same tanh.
-
             cap not inside:
             logits / cap ~> logits
             logits / cap ~> logits && 1 - bent**2 ~> cap * (1 - bent**2)
             The logits go into the tanh undivided, so that even small ones are bent.
-
-            cap not in front:
-            cap * bent, ~> bent,
-            cap * bent, 1 - bent**2 ~> bent, (1 - bent**2) / cap
-            Your capped logits lie within 1, not within cap: it stands in front of the tanh too.
 
             cut off:
             cap * bent, 1 - bent**2 ~> logits.clamp(-cap, cap), (logits.abs() < cap).to(logits.dtype)
@@ -429,23 +264,10 @@ EXERCISES = {
             torch.tanh(logits / cap) ~> torch.nan_to_num(torch.sinh(logits / cap) / torch.cosh(logits / cap))
             A large logit comes out as 0. It should come out as cap.
 
-            cap upside down:
-            logits / cap ~> logits * cap && cap * bent ~> bent / cap
-            The logits are divided by cap before the tanh, and multiplied by it after.
-
-            another curve:
-            torch.tanh(logits / cap) ~> torch.sigmoid(logits / cap)
-            torch.tanh(logits / cap) ~> torch.sigmoid(logits / cap) && 1 - bent**2 ~> bent * (1 - bent)
-            That is a sigmoid, which makes 0 into 1/2. The curve asked for is tanh.
-
             a ratio:
             1 - bent**2 ~> cap * bent / logits
             The capped logit over the logit is no derivative: it says how far a logit was taken down, not how fast the
             result moves with it.
-
-            slope forgotten:
-            1 - bent**2 ~> torch.ones_like(bent)
-            The second part should be the slope; yours is 1 everywhere.
         """,
     ),
     "12.6": Choice(

@@ -117,10 +117,6 @@ EXERCISES = {
             (1 - s) * x0 + s * x1 ~> s * x0 + (1 - s) * x1
             At t = 0 it stands on the data. Here time 0 is the noise.
 
-            both backwards:
-            (1 - s) * x0 + s * x1, x1 - x0 ~> s * x0 + (1 - s) * x1, x0 - x1
-            It all runs from the data to the noise. Here time 0 is the noise, and the walker goes to the data.
-
             time along the columns:
             t.view(-1, *[1] * (x0.ndim - 1)) ~> t
             {PER_ROW}
@@ -139,27 +135,14 @@ EXERCISES = {
             The way still to go, over the time still left, is right until t = 1, where it is 0 / 0. The velocity of a
             straight line needs no division.
 
-            target from the way gone:
-            s * x1, x1 - x0 ~> s * x1, ((1 - s) * x0 + s * x1 - x0) / s
-            The way gone, over the time gone, is right but at t = 0, where it is 0 / 0. The velocity of a straight line
-            needs no division.
-
             target is the way left:
             s * x1, x1 - x0 ~> s * x1, (1 - s) * (x1 - x0)
             x₁ − x_t is the way still to go. The velocity is the whole way, whatever the time.
-
-            target is the way gone:
-            s * x1, x1 - x0 ~> s * x1, s * (x1 - x0)
-            x_t − x₀ is the way that lies behind. The velocity is the whole way, whatever the time.
 
             target is an end:
             s * x1, x1 - x0 ~> s * x1, x1
             s * x1, x1 - x0 ~> s * x1, x0
             The target is where the line begins or ends. Asked for is how fast, and whither, it goes.
-
-            noise not faded:
-            (1 - s) * x0 ~> x0
-            The noise stays whole while the data comes in. At t = 1 nothing of it is left.
 
             round path:
             (1 - s) * x0 + s * x1 ~> (1 - s).sqrt() * x0 + s.sqrt() * x1
@@ -189,47 +172,14 @@ EXERCISES = {
             x + (1 - s) * v ~> x + v
             From x it goes on for a whole unit of time; only 1 − t is left.
 
-            a whole unit back:
-            x - s * v ~> x - v
-            From x it goes back a whole unit of time; only t has passed.
-
-            the way gone, on again:
-            x + (1 - s) * v ~> x + s * v
-            From x it goes on for the time t, which has passed. What is left is 1 − t.
-
             only one turned round:
             x - s * v ~> x + s * v
             x + (1 - s) * v ~> x - (1 - s) * v
             One of the two is right, the other walks the wrong way: back to time 0, on to time 1.
 
-            time not used:
-            x - s * v, x + (1 - s) * v ~> x - v, x + v
-            Neither way is a whole unit of time: t lies behind, 1 − t is left.
-
-            x0 + the rest:
-            x + (1 - s) * v ~> x - s * v + (1 - s) * v
-            From time 0 the whole unit of time is left; 1 − t is left from x.
-
-            the velocity again:
-            x + (1 - s) * v ~> v
-            The second is a place, the line's end. Yours is the velocity.
-
             division by t:
             x + (1 - s) * v ~> (x - (1 - s) * (x - s * v)) / s
             Solving for x₁ by a division fails at t = 0. From x you can walk there.
-
-            division by 1 − t:
-            x - s * v ~> (x - s * (x + (1 - s) * v)) / (1 - s)
-            Solving for x₀ by a division fails at t = 1. From x you can walk there.
-
-            scaled:
-            x - s * v, ~> (1 - s) * x,
-            x + (1 - s) * v ~> s * v
-            x + (1 - s) * v ~> v + (1 - s) * x
-            x - s * v, x + (1 - s) * v ~> (1 - s) * x, s * v
-            x - s * v, x + (1 - s) * v ~> s * x - v, (1 - s) * x + v
-            x - s * v, x + (1 - s) * v ~> x / s, x / (1 - s)
-            A place is reached from x, by adding a stretch of the way; it is no share of x, nor of v.
 
             time along the columns:
             t.view(-1, *[1] * (x.ndim - 1)) ~> t
@@ -238,10 +188,6 @@ EXERCISES = {
             points only:
             t.view(-1, *[1] * (x.ndim - 1)) ~> t.view(-1, 1)
             {POINTS_ONLY}
-
-            one time for all:
-            t.view(-1, *[1] * (x.ndim - 1)) ~> t[0]
-            All rows are given one and the same time. Each has its own.
         """,
     ),
     "16.3": Code(
@@ -261,14 +207,6 @@ EXERCISES = {
             A small number in the divisor hides the 0 / 0, and the weights add up to nothing: it stands still where it
             should run. The weights of a row must add up to 1 at any time.
 
-            not normalised:
-            .softmax(1) ~> .exp()
-            .softmax(1) ~> .exp() && points - x) ~> points - x * weights.sum(1, keepdim=True))
-            .softmax(1) ~> .exp() && return ~> weights = weights / weights.sum()\nreturn
-            .softmax(1) ~> .sigmoid()
-            .softmax(1) ~> .log_softmax(1)
-            The weights of a row must add up to 1; yours do not, in every row.
-
             over the batch:
             softmax(1) ~> softmax(0)
             softmax(1) ~> softmax(0) && points - x) ~> points - x * weights.sum(1, keepdim=True))
@@ -286,33 +224,9 @@ EXERCISES = {
             / (1 - t[..., None]) ~>
             The exponent lacks its divisor (1 − t)²: the nearer to the data, the narrower the crowd.
 
-            spread of the data:
-            / (1 - t[..., None]) ~> / t[..., None]
-            The spread around t · point is that of the noise, 1 − t, not t.
-
-            brackets:
-            return (weights @ points - x) / (1 - t) ~> return weights @ points - x / (1 - t)
-            noise = (x[:, None] - t[..., None] * points) / ~> noise = (x[:, None] - t[..., None] * points) *
-            Mind the brackets: all of a difference, or all of a divisor, is divided by.
-
-            x is not scaled:
-            points - x) ~> points - t * x)
-            The way still to go leads from x itself.
-
-            distance not squared:
-            .square().sum(-1) / 2 ~> .square().sum(-1).sqrt() / (1 - t) / 2
-            .square().sum(-1) / 2 ~> .square().sum(-1).sqrt() / 2
-            .square().sum(-1) / 2 ~> .abs().sum(-1) / (1 - t) / 2
-            .square().sum(-1) / 2 ~> .abs().sum(-1) / 2
-            The exponent has the distance where its square belongs.
-
             factor 2:
             sum(-1) / 2 ~> sum(-1)
             The 2 in the exponent's divisor is missing.
-
-            sign of the exponent:
-            (-noise ~> (noise
-            The farther a line's noise is from 0, the more it weighs. It should be the less.
 
             mean over the entries:
             .sum(-1) ~> .mean(-1)
@@ -321,10 +235,6 @@ EXERCISES = {
             not divided:
             (weights @ points - x) / (1 - t) ~> weights @ points - x
             That is the way still to go. The velocity is that over the time left.
-
-            divided by t:
-            x) / (1 - t) ~> x) / t
-            From x to the point there is 1 − t of the time left, not t.
 
             the mean point:
             (weights @ points - x) / (1 - t) ~> weights @ points
@@ -347,7 +257,6 @@ EXERCISES = {
                 "guarded underflow",
                 "A small number in the divisor hides the 0 / 0, and the weights add up to nothing: it stands still "
                 "where it should run. The weights of a row must add up to 1 at any time.",
-                LINE,
                 only=lambda x, t, points: t.max() > 0.98,
             )
         ],
@@ -358,12 +267,6 @@ EXERCISES = {
         section=FOLLOW,
         calls={"velocity": 2},
         edits="""
-            backwards in time:
-            t + h ~> t - h
-            t + h ~> t + 1
-            t + h ~> t * h
-            The Euler step arrives at time t + h; there the second velocity is asked for.
-
             midpoint:
             x + h * here, t + h) ~> x + h / 2 * here, t + h / 2) && (here + there) / 2 ~> there
             That is the midpoint method: as good, but another. Heun asks at the end of the step, and averages.
@@ -380,18 +283,10 @@ EXERCISES = {
             x + h * here, ~> x,
             The second velocity is asked for at the right time, and at the place of the first.
 
-            half the time:
-            t + h ~> t + h / 2
-            The second velocity is asked for at t + h/2. The Euler step went all the way, to t + h.
-
-            half the way:
-            h * here ~> h / 2 * here
-            x + h * here, t + h ~> x + h / 2 * here, t + h / 2
-            The second velocity is asked for half a step away. The Euler step goes all the way.
-
             step left out:
             x + h * here ~> x + here
-            The trial step adds the velocity without the step's length h.
+            x + h * (here + there) ~> x + (here + there)
+            A step has the length h: it multiplies the velocity in the trial step and in the last one.
 
             from the Euler step:
             return x + h ~> return x + h * here + h
@@ -404,10 +299,6 @@ EXERCISES = {
             the second alone:
             (here + there) / 2 ~> there
             The step is taken with the second velocity alone. Asked for is the mean of both.
-
-            no step back to h:
-            x + h * (here + there) ~> x + (here + there)
-            The mean velocity is added whole. A step has the length h.
 
             velocity alone:
             return x + h * (here + there) / 2 ~> return (here + there) / 2
@@ -432,14 +323,7 @@ EXERCISES = {
         section="following-the-field",
     ),
     "16.6": Code(
-        example=(
-            towards_labels,
-            torch.tensor([[0.0], [1.0]]),
-            torch.tensor([0.5, 0.5]),
-            torch.tensor([4, 2]),
-            10,
-            2.0,
-        ),
+        example=(towards_labels, torch.tensor([[0.0], [1.0]]), torch.tensor([0.5, 0.5]), torch.tensor([4, 2]), 10, 2.0),
         cases=_labelled,
         section=GUIDE,
         calls={"velocity": 2},
@@ -464,32 +348,13 @@ EXERCISES = {
             plain + w ~> plain + min(max(w, 0.0), 1.0)
             A scale above 1 is cut off. Beyond 1 is where guidance begins.
 
-            normalised:
-            plain + w * (velocity(x, t, labels) - plain) ~> (plain + w * velocity(x, t, labels)) / (1 + w)
-            plain + w * ~> plain + 1 / max(w, 1e-9) *
-            plain + w * ~> plain + w**2 *
-            plain + w * ~> plain + 0.5 *
-            The weights are other ones: (1 − w) of v_null and w of v_label.
-
             no null:
             return plain + w * (velocity(x, t, labels) - plain) ~> return w * velocity(x, t, labels)
             It multiplies v_label by w. The velocity without a class is not zero.
 
-            the difference alone:
-            return plain + ~> return
-            The difference is missing what it is added to.
-
             added up:
             (velocity(x, t, labels) - plain) ~> velocity(x, t, labels)
             It adds w times v_label to v_null. Asked for is w times their difference.
-
-            no scale:
-            w * ( ~> (
-            w does not enter: that is v_label itself, the guidance of w = 1.
-
-            no label:
-            return plain + w * (velocity(x, t, labels) - plain) ~> return plain
-            That is v_null: the class does not enter. Ask velocity for the labels as well.
 
             rows mixed up:
             plain = velocity(x, t, torch.full_like(labels, null)) ~> \

@@ -430,14 +430,6 @@ def polar_with_explicit_ones(g):
     return u @ torch.diag(torch.ones_like(s)) @ vh
 
 
-def polar_divided_by_norm(g):
-    return g / g.norm()
-
-
-def polar_of_rows(g):
-    return torch.nn.functional.normalize(g, dim=1)
-
-
 def polar_by_the_library(g):
     from blueberry_lib.optim.orthogonalize import polar_express
 
@@ -445,16 +437,6 @@ def polar_by_the_library(g):
 
 
 # --- 09.2
-
-
-def step_forgets_the_first_term(x, a, b, c):
-    gram = x @ x.T
-    return (b * gram + c * gram @ gram) @ x
-
-
-def step_without_the_square(x, a, b, c):
-    gram = x @ x.T
-    return a * x + (b + c) * gram @ x
 
 
 def step_in_double(x, a, b, c):
@@ -478,43 +460,8 @@ def _walk(x, steps, a=3.4445, b=-4.7750, c=2.0315):
     return x
 
 
-def orthogonalize_without_the_norm(g, steps=5):
-    return _walk(g.T, steps).T if g.shape[0] > g.shape[1] else _walk(g, steps)
-
-
-def orthogonalize_by_the_largest_entry(g, steps=5):
-    x = g / g.abs().max().clamp(min=1e-7)
-    return _walk(x.T, steps).T if g.shape[0] > g.shape[1] else _walk(x, steps)
-
-
-def orthogonalize_row_by_row(g, steps=5):
-    x = g / g.norm(dim=-1, keepdim=True).clamp(min=1e-7)
-    return _walk(x.T, steps).T if g.shape[0] > g.shape[1] else _walk(x, steps)
-
-
-def orthogonalize_with_the_cubic(g, steps=5):
-    x = g / g.norm().clamp(min=1e-7)
-    cubic = (1.5, -0.5, 0.0)
-    return _walk(x.T, steps, *cubic).T if g.shape[0] > g.shape[1] else _walk(x, steps, *cubic)
-
-
-def orthogonalize_one_step_more(g, steps=5):
-    x = g / g.norm().clamp(min=1e-7)
-    return _walk(x.T, steps + 1).T if g.shape[0] > g.shape[1] else _walk(x, steps + 1)
-
-
-def orthogonalize_always_five(g, steps=5):
-    x = g / g.norm().clamp(min=1e-7)
-    return _walk(x.T, 5).T if g.shape[0] > g.shape[1] else _walk(x, 5)
-
-
 def orthogonalize_never_transposed(g, steps=5):
     return _walk(g / g.norm().clamp(min=1e-7), steps)
-
-
-def orthogonalize_exactly(g, steps=5):
-    u, s, vt = torch.linalg.svd(g, full_matrices=False)
-    return torch.where(s[:, None] > 0, u.T, 0.0 * u.T).T @ vt
 
 
 def orthogonalize_ten_by_default(g, steps=10):
@@ -529,17 +476,6 @@ def nesterov_by_pieces(g, m, mu):
     toward = g - m
     new_m = m + toward * (1 - mu)
     return new_m + (g - new_m) * (1 - mu), new_m
-
-
-def nesterov_gradient_whole_in_the_direction(g, m, mu):
-    new_m = mu * m + (1 - mu) * g
-    return g + mu * new_m, new_m
-
-
-def nesterov_keeps_the_direction(g, m, mu):
-    new_m = mu * m + (1 - mu) * g
-    direction = mu * new_m + (1 - mu) * g
-    return direction, direction
 
 
 def nesterov_returns_the_direction_alone(g, m, mu):
@@ -558,34 +494,6 @@ def muon_by_hand(w, g, m, lr, mu, orthogonalize):
     return w - ahead * lr, kept
 
 
-def muon_without_the_factor(w, g, m, lr, mu, orthogonalize):
-    new_m = mu * m + (1 - mu) * g
-    return w - lr * orthogonalize(mu * new_m + (1 - mu) * g), new_m
-
-
-def muon_without_the_root(w, g, m, lr, mu, orthogonalize):
-    new_m = mu * m + (1 - mu) * g
-    direction = mu * new_m + (1 - mu) * g
-    return w - lr * max(1, w.shape[0] / w.shape[1]) * orthogonalize(direction), new_m
-
-
-def muon_uphill(w, g, m, lr, mu, orthogonalize):
-    new_m = mu * m + (1 - mu) * g
-    direction = mu * new_m + (1 - mu) * g
-    return w + lr * math.sqrt(max(1, w.shape[0] / w.shape[1])) * orthogonalize(direction), new_m
-
-
-def muon_follows_the_gradient(w, g, m, lr, mu, orthogonalize):
-    new_m = mu * m + (1 - mu) * g
-    return w - lr * math.sqrt(max(1, w.shape[0] / w.shape[1])) * orthogonalize(g), new_m
-
-
-def muon_not_orthogonalized(w, g, m, lr, mu, orthogonalize):
-    new_m = mu * m + (1 - mu) * g
-    direction = mu * new_m + (1 - mu) * g
-    return w - lr * math.sqrt(max(1, w.shape[0] / w.shape[1])) * direction, new_m
-
-
 def muon_orthogonalizes_twice(w, g, m, lr, mu, orthogonalize):
     new_m = mu * m + (1 - mu) * g
     direction = mu * new_m + (1 - mu) * g
@@ -593,47 +501,13 @@ def muon_orthogonalizes_twice(w, g, m, lr, mu, orthogonalize):
     return w - lr * math.sqrt(max(1, w.shape[0] / w.shape[1])) * orthogonalize(direction), new_m
 
 
-def muon_longer_over_shorter(w, g, m, lr, mu, orthogonalize):
-    new_m = mu * m + (1 - mu) * g
-    direction = mu * new_m + (1 - mu) * g
-    return w - lr * math.sqrt(max(w.shape) / min(w.shape)) * orthogonalize(direction), new_m
-
-
 # --- 09.6
-
-
-def goes_unless_embedding(name, shape):
-    return len(shape) == 2 and not name.startswith("embedding")
-
-
-def goes_unless_on_the_list(name, shape):
-    return len(shape) == 2 and name not in ("embedding.weight", "head.weight")
-
-
-def goes_with_blocks_in_the_name(name, shape):
-    return "blocks" in name and len(shape) == 2
-
-
-def goes_with_blocks_between_dots(name, shape):
-    return "blocks" in name.split(".") and len(shape) == 2
-
-
-def goes_by_the_ending_alone(name, shape):
-    return name.endswith("weight") and len(shape) == 2
 
 
 def goes_by_pattern(name, shape):
     import re
 
     return bool(re.match(r"blocks\.", name)) and sum(1 for _ in shape) == 2
-
-
-def goes_any_matrix(name, shape):
-    return len(shape) == 2
-
-
-def goes_anything_in_a_block(name, shape):
-    return name.startswith("blocks.")
 
 
 def goes_in_words(name, shape):
@@ -650,8 +524,6 @@ PLANTED = {
             Wrong(wrong_1_orthonormal_columns_of_qr, "Gram-Schmidt", from_text=True),
             Wrong(wrong_1_float32_inside, "dtype", from_text=True),
             Wrong(wrong_1_u_alone, "half of it", from_text=True),
-            Wrong(polar_divided_by_norm, "one number for all"),
-            Wrong(polar_of_rows, "rows alone"),
             Wrong(polar_by_the_library, "library"),
         ],
     ),
@@ -665,8 +537,6 @@ PLANTED = {
             Wrong(wrong_2_normalises_first, "normalised", from_text=True),
             Wrong(wrong_2_singular_values_by_entry, "polynomial by entry", from_text=True),
             Wrong(wrong_2_cubes_twice, "seventh power", from_text=True),
-            Wrong(step_forgets_the_first_term, "first term missing"),
-            Wrong(step_without_the_square, "third power twice"),
             Wrong(step_in_double, "dtype"),
             Wrong(step_with_svd, "library"),
         ],
@@ -686,14 +556,7 @@ PLANTED = {
             Wrong(wrong_3_bfloat16_copied, "bfloat16", from_text=True),
             Wrong(wrong_3_changes_g, "mutated", from_text=True),
             Wrong(wrong_3_spectral_norm, "spectral norm", from_text=True),
-            Wrong(orthogonalize_without_the_norm, "not normalised"),
-            Wrong(orthogonalize_by_the_largest_entry, "largest entry"),
-            Wrong(orthogonalize_row_by_row, "rows normalised"),
-            Wrong(orthogonalize_with_the_cubic, "other coefficients"),
-            Wrong(orthogonalize_one_step_more, "one step more"),
-            Wrong(orthogonalize_always_five, "steps ignored"),
             Wrong(orthogonalize_never_transposed, "property:shorter side"),
-            Wrong(orthogonalize_exactly, "exact"),
             Wrong(orthogonalize_ten_by_default, "property:five steps"),
         ],
         equivalent={
@@ -709,9 +572,7 @@ PLANTED = {
             Wrong(wrong_4_no_step_ahead, "old momentum twice", from_text=True),
             Wrong(wrong_4_gradient_undamped, "undamped", from_text=True),
             Wrong(wrong_4_lerp_weight_swapped, "mu reversed", from_text=True),
-            Wrong(wrong_4_pair_swapped, "pair reversed", from_text=True),
-            Wrong(nesterov_gradient_whole_in_the_direction, "direction undamped"),
-            Wrong(nesterov_keeps_the_direction, "direction kept"),
+            Wrong(wrong_4_pair_swapped, "relation:pair", from_text=True),
             Wrong(nesterov_returns_the_direction_alone, "type"),
         ],
     ),
@@ -726,12 +587,6 @@ PLANTED = {
             Wrong(wrong_5_momentum_of_orthogonalized, "gradient orthogonalized", from_text=True),
             Wrong(wrong_5_factor_inside, "factor inside", from_text=True),
             Wrong(wrong_5_columns_by_rows, "ratio reversed", from_text=True),
-            Wrong(muon_without_the_factor, "no factor"),
-            Wrong(muon_longer_over_shorter, "longer over shorter"),
-            Wrong(muon_without_the_root, "no root"),
-            Wrong(muon_uphill, "uphill"),
-            Wrong(muon_follows_the_gradient, "gradient followed"),
-            Wrong(muon_not_orthogonalized, "not orthogonalized"),
             Wrong(muon_orthogonalizes_twice, "calls"),
         ],
     ),
@@ -746,13 +601,6 @@ PLANTED = {
             Wrong(wrong_6_by_the_ending, "by its ending", from_text=True),
             Wrong(wrong_6_without_the_dot, "without the dot", from_text=True),
             Wrong(wrong_6_swapped, "reversed", from_text=True),
-            Wrong(goes_unless_embedding, "exceptions"),
-            Wrong(goes_unless_on_the_list, "exceptions"),
-            Wrong(goes_with_blocks_in_the_name, "anywhere"),
-            Wrong(goes_with_blocks_between_dots, "anywhere"),
-            Wrong(goes_by_the_ending_alone, "only the ending"),
-            Wrong(goes_any_matrix, "any matrix"),
-            Wrong(goes_anything_in_a_block, "any in the blocks"),
             Wrong(goes_in_words, "type"),
         ],
     ),

@@ -533,8 +533,8 @@ PLANTED = {
             Wrong(wrong_1_matrices_times_layers, "layers twice", from_text=True),
             Wrong(wrong_1_twelve, "no causal half", from_text=True),
             Wrong(wrong_1_context_squared, "context squared", from_text=True),
-            Wrong(wrong_1_six_forgotten_twice, "upside down", from_text=True),
-            Wrong(wrong_1_whole_seconds, "whole seconds", from_text=True),
+            Wrong(wrong_1_six_forgotten_twice, "relation:reciprocal", from_text=True),
+            Wrong(wrong_1_whole_seconds, "relation:whole", from_text=True),
         ],
     ),
     "12.2": Planted(
@@ -593,8 +593,8 @@ PLANTED = {
         correct=[correct_5_autograd, correct_5_sigmoids, correct_5_jvp, cap_by_autograd, cap_by_sigmoid],
         wrong=[
             Wrong(wrong_5_clamp, "cut off", from_text=True),
-            Wrong(wrong_5_slope_times_cap, "times the cap", from_text=True),
-            Wrong(wrong_5_slope_over_cap, "divided by the cap", from_text=True),
+            Wrong(wrong_5_slope_times_cap, "relation:times cap", from_text=True),
+            Wrong(wrong_5_slope_over_cap, "relation:over cap", from_text=True),
             Wrong(wrong_5_slope_from_the_capped, "square of the capped", from_text=True),
             Wrong(wrong_5_tanh_by_hand, "NaN", from_text=True),
             Wrong(wrong_5_no_division_inside, "cap not inside", from_text=True),

@@ -46,10 +46,10 @@ def test_what_is_generated_from_the_solutions_is_up_to_date(capsys):
 @pytest.mark.parametrize("name", NAMES)
 def test_right_answers_are_accepted_quickly_and_the_stub_is_not_started(name):
     rules, text = exercise(name).rules, catalogue()[name]
-    start = time.monotonic()
+    start = time.process_time()
     outcome = examine(rules, defined(text["solution"]))
     assert outcome.status == "correct", outcome
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     answers = planted(name).correct
     assert len(answers) >= 2
     for answer in answers:
@@ -91,7 +91,7 @@ def test_each_exercise_is_complete_and_sends_the_learner_to_a_heading_that_exist
     chapter = nbformat.read(ROOT / "notebooks" / f"{text['chapter']}.ipynb", as_version=4)
     prose = "\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
     headings = {anchor(line) for line in re.findall(r"^#+ (.*)", prose, re.MULTILINE)}
-    notes = [*rules.mistakes, *rules.properties] if isinstance(rules, Code) else [rules]
+    notes = [rules, *rules.mistakes, *rules.properties] if isinstance(rules, Code) else [rules]
     for section in filter(None, (note.section for note in notes)):
         assert section in headings, f"{section}: not among {sorted(headings)}"
     assert f"Exercise {name}" in prose

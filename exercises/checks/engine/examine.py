@@ -13,21 +13,10 @@ from typing import Any
 
 import torch
 
+from blueberry_checks.engine import watch
 from blueberry_checks.engine.relations import condition, relation
 from blueberry_checks.engine.rules import Choice, Code, Mistake, Number, Outcome, Property
 from blueberry_checks.engine.values import Raised, as_number, cut, difference, fresh, kind, noncontiguous, show, size
-from blueberry_checks.engine.watch import (
-    OutOfTime,
-    borrowed,
-    counted,
-    deadline,
-    is_stub,
-    loops,
-    misused,
-    namespace_of,
-    strays,
-    where,
-)
 
 __all__ = ["Choice", "Code", "Mistake", "Number", "Outcome", "Property", "examine"]
 SECONDS = 10.0
@@ -59,7 +48,7 @@ class Examination:
 
     def call(self, *arguments):
         """The answer's result, its exceptions passed on."""
-        with deadline(self.end, namespace_of(self.answer)):
+        with watch.deadline(self.end, watch.namespace_of(self.answer)):
             return self.answer(*arguments)
 
     def trial(self, arguments: tuple, spread: bool = False) -> Trial:
@@ -70,7 +59,7 @@ class Examination:
         try:
             got = self.call(*self.watched(own, logs))
         except ENDED as error:
-            if is_stub(self.answer, error):
+            if watch.is_stub(self.answer, error):
                 raise
             got = Raised(error)
         changed = [
@@ -81,14 +70,14 @@ class Examination:
         misuse = stray = ("", "")
         for name, most in self.rules.calls.items():
             function = arguments[self.names.index(name)]
-            misuse = misused(function, name, most, meant[name], logs[name])
-            stray = misuse if any(misuse) else strays(function, name, meant[name], logs[name])
+            misuse = watch.misused(function, name, most, meant[name], logs[name])
+            stray = misuse if any(misuse) else watch.strays(function, name, meant[name], logs[name])
         return Trial(arguments, expected, got, ", ".join(changed), spread, misuse, stray)
 
     def watched(self, arguments: tuple, logs: dict[str, list]) -> tuple:
         """The arguments, those whose calls are counted each in a wrapper that does."""
         named = zip(self.names, arguments, strict=False)
-        return tuple(counted(a, logs[name]) if name in logs else a for name, a in named)
+        return tuple(watch.counted(a, logs[name]) if name in logs else a for name, a in named)
 
     def trials(self) -> list[Trial]:
         generator = torch.Generator().manual_seed(0)
@@ -122,9 +111,11 @@ class Examination:
 
     def outcome(self, cause: str, message: str, trial: Trial, section: str = "") -> Outcome:
         given = ", ".join(f"{name} = {show(a)}" for name, a in zip(self.names, trial.arguments, strict=False))
-        used = borrowed(self.answer, self.rules.example, self.rules.not_allowed)
+        used = watch.borrowed(self.answer, self.rules.example, self.rules.not_allowed)
         message += f" Besides, {used} does what you are asked to write." if used else ""
-        return Outcome("not yet", cause, message, given, show(trial.expected), show(trial.got), section)
+        return Outcome(
+            "not yet", cause, message, given, show(trial.expected), show(trial.got), section or self.rules.section
+        )
 
     def generic(self, stage: str, trial: Trial, trials: list[Trial]) -> Outcome:
         """The message of a stage where no known mistake fits."""
@@ -136,14 +127,14 @@ class Examination:
                 trial,
             )
         messages = {
-            "crashed": f"It stopped with {trial.got}{where(trial.got, self.answer)}.",
+            "crashed": f"It stopped with {trial.got}{watch.where(trial.got, self.answer)}.",
             "mutated": f"It changes its input {trial.mutated} in place. Whoever called it still needs that tensor.",
             "value": "The result has the right shape, but not the right values.",
         }
         message = messages.get(stage, f"It should return {kind(trial.expected)}; it returned {kind(trial.got)}.")
         plain = [t for t in trials if not t.noncontiguous]
         if stage == "mutated":
-            return self.outcome(stage, message, trial, self.rules.section)
+            return self.outcome(stage, message, trial)
         limits = condition(self.names, [(t.arguments, bool(self.stage(t))) for t in plain])
         cause = stage
         alike = [(t.arguments, t.expected, t.got) for t in plain if self.stage(t) == stage]
@@ -160,7 +151,7 @@ class Examination:
                 cause, message = stray
             elif limits and stage == "value":
                 cause = "some inputs"
-        return self.outcome(cause, f"{message} {limits}".strip(), trial, self.rules.section)
+        return self.outcome(cause, f"{message} {limits}".strip(), trial)
 
     def run(self) -> Outcome:
         trials = self.trials()
@@ -174,21 +165,21 @@ class Examination:
             return self.generic(self.stage(smallest), smallest, trials)
         for mistake in self.rules.mistakes:
             if mistake.sign and self.made(mistake, trials):
-                return Outcome("not yet", mistake.name, mistake.message, section=mistake.section)
+                return Outcome("not yet", mistake.name, mistake.message, section=mistake.section or self.rules.section)
         for trial in trials:
             if trial.misuse[0]:
-                return self.outcome(*trial.misuse, trial, self.rules.section)
+                return self.outcome(*trial.misuse, trial)
         for rule in self.rules.properties:
             try:
                 fault = rule.test(self.call)
             except ENDED as error:
-                fault = f"It stopped with {Raised(error)}{where(Raised(error), self.answer)}."
+                fault = f"It stopped with {Raised(error)}{watch.where(Raised(error), self.answer)}."
             if fault:
-                return Outcome("not yet", f"property:{rule.name}", fault, section=rule.section)
-        used = borrowed(self.answer, self.rules.example, self.rules.not_allowed)
+                return Outcome("not yet", f"property:{rule.name}", fault, section=rule.section or self.rules.section)
+        used = watch.borrowed(self.answer, self.rules.example, self.rules.not_allowed)
         if used:
             return Outcome("library", "library", f"It works, but {used} does the work: it is not your tick yet.")
-        if self.rules.no_loops and loops(self.answer):
+        if self.rules.no_loops and watch.loops(self.answer):
             return Outcome("not yet", "loop", "It works, but in a loop. The text asks for whole tensors at a time.")
         more = f" and {len(self.rules.properties)} properties" if len(self.rules.properties) > 1 else ""
         return Outcome("correct", "", f"It agrees with ours on {len(trials)} inputs{more}.")
@@ -209,7 +200,7 @@ def examine(rules: Code | Choice | Number, answer, seconds: float = SECONDS) -> 
             return Examination(rules, answer, seconds).run()
     except NotImplementedError:
         return Outcome("not started", "", "Write the function's body in place of the line that raises.")
-    except OutOfTime:
+    except watch.OutOfTime:
         return Outcome("not yet", "time", f"It took longer than {seconds:g} s and was stopped; ours takes far less.")
 
 

@@ -1,6 +1,7 @@
 """Inputs and results of an answer: copied, compared, and shown in a line."""
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -72,7 +73,8 @@ def difference(expected, got, tolerance: float | None) -> str:
     if number is None:
         return "type"
     relative = (0.0 if isinstance(expected, int) else 1e-5) if tolerance is None else tolerance
-    return "" if number == expected or abs(number - expected) <= relative * max(abs(expected), 1e-6) else "value"
+    within = math.isfinite(expected) and abs(number - expected) <= relative * max(abs(expected), 1e-6)
+    return "" if number == expected or within else "value"
 
 
 def as_number(value) -> float | None:
