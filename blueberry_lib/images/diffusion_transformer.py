@@ -78,21 +78,6 @@ def digits() -> DiTConfig:
     return DiTConfig()
 
 
-def dit_10m() -> DiTConfig:
-    """For 32 × 32 colour images: 9,740,300 parameters."""
-    return DiTConfig(image_size=32, channels=3, d_model=256, n_layers=8, n_heads=4)
-
-
-def dit_30m() -> DiTConfig:
-    """For 32 × 32 colour images: 29,815,692 parameters."""
-    return DiTConfig(image_size=32, channels=3, d_model=384, n_layers=11, n_heads=6)
-
-
-def dit_130m() -> DiTConfig:
-    """For 32 × 32 colour images, the original's 768/12/12: 129,537,036 parameters, of which 43.7 M are adaLN's."""
-    return DiTConfig(image_size=32, channels=3, d_model=768, n_layers=12, n_heads=12)
-
-
 def patchify(images: Tensor, size: int) -> Tensor:
     """Cut images (B, C, H, W) into patches, row by row: (B, H/size · W/size, C · size²)."""
     B, C, H, W = images.shape

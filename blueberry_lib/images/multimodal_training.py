@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,24 +11,15 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from blueberry_lib.config import (
-    Amount,
-    BlueberryError,
-    Count,
-    Decay,
-    ModelConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-    check_ranges,
-)
+from blueberry_lib.config import Amount, BlueberryError, Count, Decay, ModelConfig, OptimizerConfig, ScheduleConfig
 from blueberry_lib.data.tokens import load_tokenizer, tokenizer_hash
 from blueberry_lib.hardware import Hardware, detect
 from blueberry_lib.images.captions import HELD_OUT, TEMPLATES, Prompts, caption_tokenizer
 from blueberry_lib.images.datasets import ImageData
 from blueberry_lib.images.grid import grid, write_png
 from blueberry_lib.images.metrics import Panel, class_labels
-from blueberry_lib.images.multimodal import Multimodal, digits, multimodal_40m
-from blueberry_lib.images.training import ImageTraining, open_run, own_images
+from blueberry_lib.images.multimodal import Multimodal
+from blueberry_lib.images.training import ImageTraining, PictureRun, open_run, own_images
 from blueberry_lib.images.vqvae import VQVAE
 from blueberry_lib.images.vqvae_training import VQVAERun, all_tokens, load_vqvae
 from blueberry_lib.optim.hybrid import build_optimizers
@@ -36,6 +27,7 @@ from blueberry_lib.training.checkpoint import load_model
 
 EVAL_IMAGES = 256
 GRID_ROWS = 8
+DIGITS = ModelConfig(vocab_size=512 + 64 + 2, context_length=64, n_layers=2, d_model=48, n_heads=4, d_ff=192)
 TRAINING = ImageTraining(
     steps=1_200,
     optimizer=OptimizerConfig(muon_lr=0.02, adamw_lr=3e-3),
@@ -91,10 +83,10 @@ class Captioned:
 
 
 @dataclass(frozen=True)
-class MultimodalRun:
+class MultimodalRun(PictureRun):
     """A run of the transformer over text and images."""
 
-    model: ModelConfig = field(default_factory=digits)
+    model: ModelConfig = DIGITS
     training: ImageTraining = TRAINING
     vqvae: str = "runs/vqvae-digits"
     """Folder of the image tokenizer's run."""
@@ -113,8 +105,6 @@ class MultimodalRun:
     """Standard deviation of the strongest of that noise."""
     token_noise: Decay = 0.1
     """Share of the tokens, of text and image, that are replaced by random ones before they are read."""
-
-    __post_init__ = check_ranges
 
     @property
     def image_size(self) -> int:
@@ -190,9 +180,6 @@ class MultimodalRun:
             write_png(folder / "samples.png", grid(data.images.round(pictures), len(data.images.classes)))
         return {"loss": image, "text_loss": text, "unigram": data.unigram}
 
-    def finish(self, model: Multimodal, data: Captioned, hardware: Hardware, folder: Path, quiet: bool) -> dict:
-        return {}
-
 
 def cifar_small() -> MultimodalRun:
     """For 64 tokens of 512 codes on two CPU cores, in minutes."""
@@ -202,16 +189,14 @@ def cifar_small() -> MultimodalRun:
 
 
 def original() -> MultimodalRun:
-    """The original's 40 M model, for a GPU. Give it the text tokenizer of 49,152 entries with --tokenizer."""
+    """The original's 40,380,928 parameters, of which the embedding is 25.7 M, for a GPU. Give it the text tokenizer of
+    49,152 entries with --tokenizer."""
+    model = ModelConfig(vocab_size=49_152 + 1_024 + 2, context_length=1_152, n_layers=8, d_ff=1_024)
     training = replace(TRAINING, data="cifar10", steps=20_000, batch_size=64, eval_every=2_000)
-    return MultimodalRun(multimodal_40m(), training, vqvae="runs/vqvae-original", copies=4)
+    return MultimodalRun(model, training, vqvae="runs/vqvae-original", copies=4)
 
 
-PRESETS: dict[str, Callable[[], MultimodalRun]] = {
-    "digits": MultimodalRun,
-    "cifar-small": cifar_small,
-    "40m": original,
-}
+PRESETS: dict[str, Callable[[], MultimodalRun]] = {"digits": MultimodalRun, "cifar-small": cifar_small, "40m": original}
 
 
 def load_multimodal(path: Path, device: str = "cpu") -> tuple[Multimodal, MultimodalRun, Captioned, Path]:
