@@ -71,15 +71,13 @@ class Captioned:
     def unigram(self) -> float:
         """Mean nats of a validation token if all that is known is how often each code stands at its place in its
         class; counts are raised by the constant that is best for the validation set."""
-        K, codes, place = len(self.images.classes), self.image_tokenizer.config.codes, torch.arange(self.val[0].numel())
-
-        def cells(tokens: Tensor, labels: Tensor) -> Tensor:  # one number for each (class, place, code)
-            return (labels.unsqueeze(1) * len(place) + place) * codes + tokens.flatten(1)
-
-        counts = cells(self.train[:, 0], self.train_labels).flatten().bincount(minlength=K * len(place) * codes)
-        seen, val = counts.view(K, -1, codes).double(), cells(self.val, self.images.val_labels)
+        train, val, codes = self.train[:, 0].flatten(1), self.val.flatten(1), self.image_tokenizer.config.codes
+        seen = torch.zeros(len(self.images.classes), val.shape[1], codes).double()  # class, place, code
+        place, one = torch.arange(val.shape[1]), seen.new_ones(())
+        seen.index_put_((self.train_labels.unsqueeze(1), place, train), one, accumulate=True)
         candidates = [(seen + a) / (seen + a).sum(-1, keepdim=True) for a in (0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0)]
-        return min(-shares.flatten()[val].log().mean().item() for shares in candidates)
+        where = self.images.val_labels.unsqueeze(1), place, val
+        return min(-shares[where].log().mean().item() for shares in candidates)
 
 
 @dataclass(frozen=True)

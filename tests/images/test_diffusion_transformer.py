@@ -74,7 +74,7 @@ def test_patches_are_cut_row_by_row_and_put_together_again():
     patches = patchify(images, 2)
     assert patches.shape == (2, 16, 12)
     assert torch.equal(patches[1, 6], images[1, :, 2:4, 4:6].flatten())  # row 1, column 2 of four
-    assert torch.equal(unpatchify(patches, 3, 2), images)
+    assert torch.equal(unpatchify(patches, 2), images)
     assert torch.equal(patchify(images, 1), images.flatten(2).transpose(1, 2))
 
 
