@@ -132,9 +132,7 @@ class MultimodalRun(PictureRun):
         prompts = (Prompts(tokenizer, images.classes, templates, seg_start) for templates in (TEMPLATES, HELD_OUT))
         return Captioned(images, tokenizer, image_tokenizer, *prompts, strengths), found
 
-    def prepare(
-        self, images: ImageData, folder: Path, device: str, say: Callable[[str], None]
-    ) -> tuple["MultimodalRun", Captioned]:
+    def prepare(self, images: ImageData, folder: Path, device: str, say: Callable) -> tuple["MultimodalRun", Captioned]:
         """Turns all images into tokens, the same ones for the same seed, and writes tokenizer.json."""
         learnt = open_run(VQVAERun, Path(self.vqvae))[0].training.data
         if learnt != self.training.data:

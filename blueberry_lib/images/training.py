@@ -63,7 +63,7 @@ class PictureRun:
     def image_size(self) -> int:
         return self.model.image_size
 
-    def prepare(self, images: ImageData, folder: Path, device: str, say: Callable[[str], None]) -> tuple[Any, Any]:
+    def prepare(self, images: ImageData, folder: Path, device: str, say: Callable) -> tuple[Any, Any]:
         """The config with what only files tell, and the data: ``train``, ``train_labels``."""
         return self, images
 
