@@ -29,7 +29,8 @@ from blueberry_lib.config import ModelConfig, OptimizerConfig
 from blueberry_lib.generation import generate
 from blueberry_lib.images.diffusion_transformer import DiT2D, DiTConfig
 from blueberry_lib.images.flow_matching import TIMES, drop_labels, flow_loss, sample
-from blueberry_lib.images.multimodal import Multimodal, digits
+from blueberry_lib.images.multimodal import Multimodal
+from blueberry_lib.images.multimodal_training import DIGITS
 from blueberry_lib.images.vqvae import VQVAE, VQVAEConfig
 from blueberry_lib.model import Blueberry
 from blueberry_lib.optim.hybrid import build_optimizers
@@ -77,7 +78,7 @@ with FakeTensorMode():
         raise AssertionError("two devices were mixed and nothing was said")
 
     tokens = torch.randint(9, (2, 8), device=DEVICE)
-    small = replace(digits(), key_offset=True, value_residual=True, soft_cap=15.0)
+    small = replace(DIGITS, key_offset=True, value_residual=True, soft_cap=15.0)
     for config in (small, replace(small, feed_forward="swiglu", tied=False, n_kv_heads=2, embedding="normed")):
         language = there(Blueberry(config))
         step(language, language(tokens, tokens))
@@ -99,7 +100,7 @@ with FakeTensorMode():
         if kind != "fsq":
             tokenizer.quantizer.kmeans_start(tokenizer.encoder(images).movedim(1, -1))
 
-    model = there(Multimodal(digits(), 64, 4))
+    model = there(Multimodal(DIGITS, 64, 4))
     ids = torch.randint(1, 400, (8, 9 + 16 + 2), device=DEVICE)
     step(model.transformer, model.loss(model(ids, noise=0.1), ids, 0.1))
     for settings in ({"guidance": 2.0}, {"masked": False, "top_k": 3}, {"cached": False}):

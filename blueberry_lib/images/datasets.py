@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -91,15 +92,16 @@ def load(spec: str, size: int = 32) -> ImageData:
     raise BlueberryError(f"There are no images {spec!r}; there are digits, cifar10, npz:PATH and folder:PATH.")
 
 
+def _need(module: str, what: str, install: str) -> None:
+    if find_spec(module) is None:
+        raise BlueberryError(f"{what}, which is not installed: pip install {install}.")
+
+
 def _digits() -> ImageData:
     """scikit-learn's 1,797 digits of 8 × 8 pixels and 17 levels; the split is stratified and fixed."""
-    try:
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-    except ImportError:
-        raise BlueberryError(
-            "digits come with scikit-learn, which is not installed: pip install 'blueberry-lib[images]'."
-        ) from None
+    _need("sklearn", "digits need scikit-learn", "'blueberry-lib[images]'")
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
 
     pixels, labels = load_digits(return_X_y=True)
     images, names = pixels.astype(np.uint8).reshape(-1, 1, 8, 8), "zero one two three four five six seven eight nine"
@@ -112,12 +114,9 @@ def _cifar10() -> dict[str, np.ndarray]:
     """The Hub's 50,000 and 10,000 images, kept as one file in the cache."""
     path = cache_folder() / "cifar10.npz"
     if not path.exists():
-        try:
-            import datasets
-        except ImportError:
-            raise BlueberryError(
-                "cifar10 needs `datasets`, which is not installed: pip install 'blueberry-lib[hub]', or use digits."
-            ) from None
+        _need("datasets", "cifar10 needs datasets", "'blueberry-lib[hub]', or use digits")
+        import datasets
+
         try:
             splits = datasets.load_dataset(CIFAR10)
         except (OSError, ValueError, RuntimeError) as error:
@@ -150,10 +149,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _read_folder(path: Path, size: int) -> dict[str, np.ndarray]:
     """Which pictures of a class are held out is decided by the hashes of their files; one alone is not."""
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise BlueberryError("folder: needs Pillow, which is not installed: pip install pillow.") from None
+    _need("PIL", "folder: needs Pillow", "pillow")
+    from PIL import Image, ImageOps
 
     def read(file: Path) -> np.ndarray:
         try:
@@ -167,23 +164,23 @@ def _read_folder(path: Path, size: int) -> dict[str, np.ndarray]:
     folders = sorted(f for f in path.glob("*/") if not f.name.startswith("."))
     if not folders:
         raise BlueberryError(f"{path} holds no folders; expected one for each class, with its JPEG and PNG files.")
-    parts = {"train": [], "test": []}
+    train, test = [], []
     for label, folder in enumerate(folders):
         files = [f for f in folder.iterdir() if f.suffix.lower() in PICTURES and not f.name.startswith(".")]
         if not files:
             raise BlueberryError(f"{folder} holds no JPEG or PNG file: put some there, or take the folder away.")
         found = sorted((hashlib.sha256(f.read_bytes()).hexdigest(), label, f) for f in files)
         few = min(len(found) - 1, -(-len(found) // HELD_OUT_OF))
-        parts["test"] += found[:few]
-        parts["train"] += found[few:]
-    if not parts["test"]:
+        test += found[:few]
+        train += found[few:]
+    if not test:
         raise BlueberryError(f"{path} has one picture for each class: give more, so that some can be held out.")
     arrays = {"label_names": np.array([folder.name for folder in folders])}
-    for split, rows in parts.items():
-        arrays[f"x_{split}"] = np.stack([read(file) for *_, file in sorted(rows)])
-        arrays[f"y_{split}"] = np.array([label for _, label, _ in sorted(rows)])
-    if all((x[..., :1] == x).all() for x in (arrays["x_train"], arrays["x_test"])):
-        arrays |= {name: x[..., :1] for name, x in arrays.items() if name.startswith("x_")}
+    for split, rows in (("train", sorted(train)), ("test", sorted(test))):
+        arrays[f"x_{split}"] = np.stack([read(file) for *_, file in rows])
+        arrays[f"y_{split}"] = np.array([label for _, label, _ in rows])
+    if all((arrays[x][..., :1] == arrays[x]).all() for x in ("x_train", "x_test")):
+        arrays |= {x: arrays[x][..., :1] for x in ("x_train", "x_test")}
     return arrays
 
 

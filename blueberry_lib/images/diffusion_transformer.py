@@ -78,34 +78,15 @@ def digits() -> DiTConfig:
     return DiTConfig()
 
 
-def dit_10m() -> DiTConfig:
-    """For 32 × 32 colour images: 9,740,300 parameters."""
-    return DiTConfig(image_size=32, channels=3, d_model=256, n_layers=8, n_heads=4)
-
-
-def dit_30m() -> DiTConfig:
-    """For 32 × 32 colour images: 29,815,692 parameters."""
-    return DiTConfig(image_size=32, channels=3, d_model=384, n_layers=11, n_heads=6)
-
-
-def dit_130m() -> DiTConfig:
-    """For 32 × 32 colour images, the original's 768/12/12: 129,537,036 parameters, of which 43.7 M are adaLN's."""
-    return DiTConfig(image_size=32, channels=3, d_model=768, n_layers=12, n_heads=12)
-
-
 def patchify(images: Tensor, size: int) -> Tensor:
     """Cut images (B, C, H, W) into patches, row by row: (B, H/size · W/size, C · size²)."""
-    B, C, H, W = images.shape
-    cut = images.view(B, C, H // size, size, W // size, size)  # (B, C, h, p, w, p)
-    return cut.permute(0, 2, 4, 1, 3, 5).reshape(B, -1, C * size**2)
+    return F.pixel_unshuffle(images, size).flatten(2).transpose(1, 2)
 
 
-def unpatchify(patches: Tensor, channels: int, size: int) -> Tensor:
+def unpatchify(patches: Tensor, size: int) -> Tensor:
     """Put square images together again: (B, h², C · size²) → (B, C, h · size, h · size)."""
-    B, T, _ = patches.shape
-    h = math.isqrt(T)
-    cut = patches.view(B, h, h, channels, size, size)  # (B, h, w, C, p, p)
-    return cut.permute(0, 3, 1, 4, 2, 5).reshape(B, channels, h * size, h * size)
+    side = math.isqrt(patches.shape[1])
+    return F.pixel_shuffle(patches.transpose(1, 2).unflatten(2, (side, side)), size)
 
 
 def sinusoidal_embedding(positions: Tensor, frequencies: int) -> Tensor:
@@ -191,4 +172,4 @@ class DiT2D(nn.Module):
         for block in self.blocks:
             h = block(h, condition)
         h = modulate(h, *self.modulation(condition).unsqueeze(1).chunk(2, dim=-1))
-        return unpatchify(self.head(h).float(), config.channels, config.patch_size)
+        return unpatchify(self.head(h).float(), config.patch_size)

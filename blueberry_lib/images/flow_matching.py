@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(x (B, …), t (B,)) → velocity, shaped as x."""
+BATCH_SIZE = 600  # images at a time in sampling and evaluation
 
 
 def interpolate(x0: Tensor, x1: Tensor, t: Tensor) -> Tensor:
@@ -110,7 +111,6 @@ def sample(
     solver: str = "heun",
     guidance: float = 1.0,
     seed: int = 0,
-    batch_size: int = 600,
     quiet: bool = True,
 ) -> tuple[Tensor, int]:
     """Images of the ``labels`` (N,): (float32 (N, C, H, W) about [−1, 1], evaluations of the velocity for each).
@@ -121,7 +121,7 @@ def sample(
     device, config = next(model.parameters()).device, model.config
     noise = torch.randn(len(labels), *config.shape, generator=torch.Generator().manual_seed(seed))
     images = []
-    for x0, wanted in zip(noise.split(batch_size), labels.split(batch_size), strict=True):
+    for x0, wanted in zip(noise.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True):
         velocity = guided(model, wanted.to(device), guidance, config.null_label)
         images.append(integrate(velocity, x0.to(device), steps, solver, quiet).cpu())
     return torch.cat(images), steps * SOLVERS[solver][1]
@@ -129,29 +129,20 @@ def sample(
 
 @torch.no_grad()
 def fixed_noise_loss(
-    model: nn.Module,
-    x1: Tensor,
-    labels: Tensor,
-    repeats: int = 4,
-    bins: int = 10,
-    seed: int = 0,
-    batches: int | None = None,
-    batch_size: int = 600,
+    model: nn.Module, x1: Tensor, labels: Tensor, repeats: int = 4, seed: int = 0, batches: int | None = None
 ) -> tuple[float, list[float]]:
-    """The loss on ``x1`` (N, …) at times and noise that depend on the seed alone: (mean, mean in each of ``bins``
-    equal intervals of time).
+    """The loss on ``x1`` (N, …) at times and noise that depend on the seed alone: (mean, mean in each tenth of time).
 
     The times, ``repeats`` for each of ``x1``, lie evenly in [0, 1]. With ``batches`` only the first so many are used.
     """
-    generator, device = torch.Generator().manual_seed(seed), x1.device
-    count = repeats * len(x1)
+    generator, count = torch.Generator().manual_seed(seed), repeats * len(x1)
     t = (torch.randperm(count, generator=generator) + 0.5) / count
     x0 = torch.randn(count, *x1.shape[1:], generator=generator)
     losses = []
-    for rows in torch.arange(count).split(batch_size)[:batches]:
-        data, noise, time = x1[rows % len(x1)], x0[rows].to(device), t[rows].to(device)
+    for rows in torch.arange(count).split(BATCH_SIZE)[:batches]:
+        data, noise, time = x1[rows % len(x1)], x0[rows].to(x1.device), t[rows].to(x1.device)
         v = model(interpolate(noise, data, time), time, labels[rows % len(x1)])
         losses.append((v.float() - (data - noise)).square().flatten(1).mean(dim=1).cpu())
     loss = torch.cat(losses)
-    which = (t[: len(loss)] * bins).long()
-    return loss.mean().item(), [loss[which == i].mean().item() for i in range(bins)]
+    tenth = (t[: len(loss)] * 10).long()
+    return loss.mean().item(), [loss[tenth == i].mean().item() for i in range(10)]

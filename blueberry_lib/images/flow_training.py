@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from blueberry_lib.config import Decay, OptimizerConfig, ScheduleConfig, check_ranges
+from blueberry_lib.config import Decay, OptimizerConfig, ScheduleConfig
 from blueberry_lib.hardware import Hardware, autocast
 from blueberry_lib.images.datasets import ImageData
-from blueberry_lib.images.diffusion_transformer import DiT2D, DiTConfig, dit_10m, dit_30m, dit_130m
+from blueberry_lib.images.diffusion_transformer import DiT2D, DiTConfig
 from blueberry_lib.images.flow_matching import TIMES, drop_labels, fixed_noise_loss, flow_loss, sample
 from blueberry_lib.images.grid import grid, write_png
 from blueberry_lib.images.metrics import Panel, class_labels
-from blueberry_lib.images.training import ImageTraining, open_run, own_images
+from blueberry_lib.images.training import ImageTraining, PictureRun, open_run, own_images
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.training.average import Averaged
 from blueberry_lib.training.checkpoint import load_model
@@ -35,7 +35,7 @@ TRAINING = ImageTraining(
 
 
 @dataclass(frozen=True)
-class FlowRun:
+class FlowRun(PictureRun):
     """One training run of a flow model."""
 
     model: DiTConfig = field(default_factory=DiTConfig)
@@ -48,15 +48,6 @@ class FlowRun:
     """Decay of the average of the weights that evaluation and sampling use."""
     flip: bool = False
     """Whether half of the training images are mirrored; not for digits."""
-
-    __post_init__ = check_ranges
-
-    @property
-    def image_size(self) -> int:
-        return self.model.image_size
-
-    def prepare(self, images: ImageData, folder: Path, device: str, say: Callable) -> tuple["FlowRun", ImageData]:
-        return self, images
 
     def build(self, data: ImageData | None = None) -> Averaged:
         return Averaged(DiT2D(self.model), self.ema_decay)
@@ -105,17 +96,18 @@ def cifar_small() -> FlowRun:
     return FlowRun(DiTConfig(32, 3, 4, d_model=128, n_layers=4), training, flip=True)
 
 
-def _gpu(model: DiTConfig) -> FlowRun:
-    training = replace(TRAINING, data="cifar10", steps=20_000, batch_size=256, eval_every=2_000)
-    return FlowRun(model, replace(training, checkpoint_every=1_000), ema_decay=0.9995, flip=True)
+def _gpu(d_model: int, n_layers: int, n_heads: int) -> FlowRun:
+    training = replace(TRAINING, data="cifar10", steps=20_000, batch_size=256, eval_every=2_000, checkpoint_every=1_000)
+    model = DiTConfig(32, 3, d_model=d_model, n_layers=n_layers, n_heads=n_heads)
+    return FlowRun(model, training, ema_decay=0.9995, flip=True)
 
 
 PRESETS: dict[str, Callable[[], FlowRun]] = {
     "digits": FlowRun,
     "cifar-small": cifar_small,
-    "dit-10m": lambda: _gpu(dit_10m()),
-    "dit-30m": lambda: _gpu(dit_30m()),
-    "dit-130m": lambda: _gpu(dit_130m()),
+    "dit-10m": lambda: _gpu(256, 8, 4),
+    "dit-30m": lambda: _gpu(384, 11, 6),
+    "dit-130m": lambda: _gpu(768, 12, 12),  # the original's shape; 43.7 M of its 129.5 M parameters are adaLN's
 }
 
 

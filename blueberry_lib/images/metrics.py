@@ -1,5 +1,7 @@
 """How good are generated images? Never one number: each of these can be fooled alone."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -47,18 +49,15 @@ class Panel:
 
     def __init__(self, data: ImageData) -> None:
         from sklearn.decomposition import PCA
+        from sklearn.svm import SVC
 
         some = torch.linspace(0, len(data.val) - 1, min(HELD_OUT, len(data.val))).long()  # files may be sorted by class
         self.data, labels = data, data.val_labels[some]
         self.train, self.val = (self._rows(data.scale(part)) for part in (data.train, data.val[some]))
         self.components = PCA(min(COMPONENTS, *self.train.shape), random_state=0).fit(self.train)
         judged = len(data.classes) > 1 and len(labels.unique()) == len(data.classes)
-        self.judge = self._svm().fit(self.val, labels.numpy()) if judged else None
-
-    def _svm(self):
-        from sklearn.svm import SVC
-
-        return SVC(C=10, gamma=1.28 / self.train.shape[1])  # 0.02 for 64 pixels
+        self.svm = partial(SVC, C=10, gamma=1.28 / self.train.shape[1])  # 0.02 for 64 pixels
+        self.judge = self.svm().fit(self.val, labels.numpy()) if judged else None
 
     @staticmethod
     def _rows(images: Tensor) -> np.ndarray:
@@ -91,7 +90,7 @@ class Panel:
         both, is_real = np.concatenate((self.val[few], generated)), np.repeat((1, 0), (len(few), len(generated)))
         if least >= FOLDS:
             folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-            found["two_sample"] = float(cross_val_score(self._svm(), both, is_real, cv=folds).mean())
+            found["two_sample"] = float(cross_val_score(self.svm(), both, is_real, cv=folds).mean())
         distances = torch.cdist(torch.from_numpy(generated), torch.from_numpy(self.train))  # (N, train)
         if own is not None:
             distances[torch.arange(len(own)), own] = torch.inf
@@ -103,25 +102,23 @@ class Panel:
         """The panel of ``images`` (N, C, H, W), as ``generated``, beside ``real`` and ``gaussian``."""
         return {"generated": self(images, labels), "real": self.real(), "gaussian": self.gaussian()}
 
-    def real(self, per_class: int = PER_CLASS, seed: int = 0) -> dict[str, float]:
-        """The panel of real training images, so many of each class: the best that can be asked for."""
-        generator, labels = torch.Generator().manual_seed(seed), self.data.train_labels
-        chosen = []
+    def real(self, seed: int = 0) -> dict[str, float]:
+        """The panel of real training images, PER_CLASS of each class: the best that can be asked for."""
+        generator, labels, chosen = torch.Generator().manual_seed(seed), self.data.train_labels, []
         for label in range(len(self.data.classes)):
             rows = (labels == label).nonzero().flatten()
-            chosen.append(rows[torch.randperm(len(rows), generator=generator)[:per_class]])
+            chosen.append(rows[torch.randperm(len(rows), generator=generator)[:PER_CLASS]])
         own = torch.cat(chosen)
         return self(self.data.scale(self.data.train[own]), labels[own], own)
 
-    def gaussian(self, per_class: int = PER_CLASS, seed: int = 0) -> dict[str, float]:
+    def gaussian(self, seed: int = 0) -> dict[str, float]:
         """The panel of draws from a Gaussian with each class's mean and covariance: the least to be better than."""
-        rng, labels, draws = np.random.default_rng(seed), class_labels(len(self.data.classes), per_class), []
+        rng, labels, draws = np.random.default_rng(seed), class_labels(len(self.data.classes)), []
         for label in range(len(self.data.classes)):
             rows = self.train[self.data.train_labels.numpy() == label]
             spread = (rows - rows.mean(0)) / np.sqrt(max(1, len(rows) - 1))  # spreadᵀ spread is the covariance
-            draws.append(rows.mean(0) + rng.standard_normal((per_class, len(rows))) @ spread)
-        images = torch.from_numpy(np.concatenate(draws)).view(-1, *self.data.shape)
-        return self(images, labels)
+            draws.append(rows.mean(0) + rng.standard_normal((PER_CLASS, len(rows))) @ spread)
+        return self(torch.from_numpy(np.concatenate(draws)).view(-1, *self.data.shape), labels)
 
 
 def class_labels(classes: int, per_class: int = PER_CLASS) -> Tensor:

@@ -15,16 +15,6 @@ from blueberry_lib.model.decoding import Decoder
 from blueberry_lib.model.loss import chunked_cross_entropy
 
 
-def digits() -> ModelConfig:
-    """For 16 tokens of 64 codes and 512 of text."""
-    return ModelConfig(vocab_size=512 + 64 + 2, context_length=64, n_layers=2, d_model=48, n_heads=4, d_ff=192)
-
-
-def multimodal_40m() -> ModelConfig:
-    """The original's: 49,152 + 1,024 + 2 tokens, 40,380,928 parameters, of which the embedding is 25.7 M."""
-    return ModelConfig(vocab_size=49_152 + 1_024 + 2, context_length=1_152, n_layers=8, d_ff=1_024)
-
-
 class Multimodal(nn.Module):
     """Blueberry with a vocabulary of text tokens, then image tokens, then ``<seg_start>`` and ``<seg_end>``.
 

@@ -1,13 +1,4 @@
-"""One run of a picture model, from images to record: data → model → loss → loop → evaluation.
-
-What is trained is told by a config (FlowRun, VQVAERun, MultimodalRun), which has a ``training`` (ImageTraining), the
-``image_size`` of its model, and six methods:
-
-prepare(images, folder, device, say) → the config with what only files tell, and the data: ``train``, ``train_labels``;
-build(data) → the model; optimizers(model, dtype); loss(model, data, batch) → the mean loss of some rows;
-evaluate(model, data, hardware, folder, batches) → a dict with ``loss``, and pictures in ``folder``;
-finish(model, data, hardware, folder, quiet) → what more the record says.
-"""
+"""One run of a picture model, from images to record: data → model → loss → loop → evaluation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,9 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from blueberry_lib.config import BlueberryError, Count, OptimizerConfig, ScheduleConfig, Seed, Whole, check_ranges
 from blueberry_lib.data.batches import RowBatches
+from blueberry_lib.hardware import Hardware
 from blueberry_lib.images.datasets import ImageData, load
 from blueberry_lib.optim.schedules import learning_rate_factor
 from blueberry_lib.training import LoopConfig, fit
@@ -57,6 +50,28 @@ class ImageTraining:
     __post_init__ = check_ranges
 
 
+class PictureRun:
+    """What is trained: a config with a ``model``, a ``training`` (ImageTraining) and, beside the methods here,
+
+    build(data) → the model; optimizers(model, dtype); loss(model, data, batch) → the mean loss of some rows;
+    evaluate(model, data, hardware, folder, batches) → a dict with ``loss``, and pictures in ``folder``.
+    """
+
+    __post_init__ = check_ranges
+
+    @property
+    def image_size(self) -> int:
+        return self.model.image_size
+
+    def prepare(self, images: ImageData, folder: Path, device: str, say: Callable) -> tuple[Any, Any]:
+        """The config with what only files tell, and the data: ``train``, ``train_labels``."""
+        return self, images
+
+    def finish(self, model: nn.Module, data: Any, hardware: Hardware, folder: Path, quiet: bool) -> dict:
+        """What more the record says."""
+        return {}
+
+
 def preset(presets: dict[str, Callable[[], Any]], name: str) -> Any:
     """The config that ``presets`` make under a name."""
     if name not in presets:
@@ -64,9 +79,7 @@ def preset(presets: dict[str, Callable[[], Any]], name: str) -> Any:
     return presets[name]()
 
 
-def run(
-    config: Any, folder: Path, resume: bool = False, say: Callable[[str], None] = print, quiet: bool = False
-) -> dict:
+def run(config: PictureRun, folder: Path, resume: bool = False, say: Callable = print, quiet: bool = False) -> dict:
     """Train as ``config`` says, into ``folder``; returns the record.
 
     Writes config.json, data.json, log.jsonl, checkpoints/, record.json and the pictures of the evaluation; with
@@ -79,7 +92,7 @@ def run(
     hardware, clock = begin(training.device, training.precision)
     step = checkpoints.latest_step() if resume else None
     images = own_images(config, folder) if resume else load(training.data, config.image_size)
-    for name, found in {"channels": images.shape[0], "classes": len(images.classes)}.items():
+    for name, found in (("channels", images.shape[0]), ("classes", len(images.classes))):
         expected = getattr(config.model, name, found)
         if found != expected:
             raise BlueberryError(
@@ -91,7 +104,6 @@ def run(
     if not resume:
         save_config(folder, config)
         write_json(folder / "data.json", {"name": images.name, "sha256": images.sha256})
-    rows = data.train, data.train_labels
     torch.manual_seed(training.seed)
     model = config.build(data).to(hardware.device)
     if training.compile == "yes" or (training.compile == "auto" and hardware.device == "cuda"):
@@ -108,7 +120,7 @@ def run(
     log = Log(folder / "log.jsonl", step)
     result = fit(
         model,
-        RowBatches(rows, training.batch_size, training.seed),
+        RowBatches((data.train, data.train_labels), training.batch_size, training.seed),
         lambda model, batch: config.loss(model, data, batch),
         config.optimizers(model, hardware.compute_dtype),
         lambda step: learning_rate_factor(training.schedule, step, training.steps),
@@ -129,12 +141,12 @@ def run(
         quiet=quiet,
     )
     log.close()
-    seconds = dict(clock.seconds)
+    active = clock.seconds["active"]
     record = {
         "params": params,
         "evaluation": result.evaluation,
-        "seconds": seconds,
-        "images_per_second": result.units / seconds["active"] if seconds["active"] else None,
+        "seconds": dict(clock.seconds),
+        "images_per_second": result.units / active if active else None,
         "data_sha256": images.sha256,
         **facts(config, result, clock, hardware, "images"),
         **config.finish(model.eval(), data, hardware, folder, quiet),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 import torch.nn.functional as F
@@ -64,22 +64,6 @@ class VQVAEConfig:
     def grid_size(self) -> int:
         """Side of the grid of codes."""
         return self.image_size // 2**self.halvings
-
-
-def cifar_8x8() -> VQVAEConfig:
-    """32 × 32 × 3 → 8 × 8 of 1,024 codes."""
-    return VQVAEConfig(image_size=32, channels=3, halvings=2, width=128, codes=1_024, code_dim=16, decay=0.99)
-
-
-def cifar_16x16() -> VQVAEConfig:
-    """32 × 32 × 3 → 16 × 16 of 1,024 codes."""
-    return replace(cifar_8x8(), halvings=1)
-
-
-def original() -> VQVAEConfig:
-    """128 × 128 × 3 → 32 × 32 of 1,024 codes, as the original. Of CIFAR's images, enlarged from 32 × 32, that is one
-    token a pixel."""
-    return replace(cifar_8x8(), image_size=128)
 
 
 class Residual(nn.Module):

@@ -14,8 +14,8 @@ from blueberry_lib.config import OptimizerConfig, ScheduleConfig
 from blueberry_lib.hardware import Hardware
 from blueberry_lib.images.datasets import ImageData, resize
 from blueberry_lib.images.grid import grid, write_png
-from blueberry_lib.images.training import ImageTraining, open_run
-from blueberry_lib.images.vqvae import VQVAE, VQVAEConfig, cifar_8x8, cifar_16x16, original
+from blueberry_lib.images.training import ImageTraining, PictureRun, open_run
+from blueberry_lib.images.vqvae import VQVAE, VQVAEConfig
 from blueberry_lib.training.checkpoint import load_model
 
 EVAL_IMAGES = 256
@@ -35,18 +35,11 @@ def usage(counts: Tensor) -> dict:
 
 
 @dataclass(frozen=True)
-class VQVAERun:
+class VQVAERun(PictureRun):
     """A run of the tokenizer."""
 
     model: VQVAEConfig = field(default_factory=VQVAEConfig)
     training: ImageTraining = TRAINING
-
-    @property
-    def image_size(self) -> int:
-        return self.model.image_size
-
-    def prepare(self, images: ImageData, folder: Path, device: str, say: Callable) -> tuple["VQVAERun", ImageData]:
-        return self, images
 
     def build(self, data: ImageData | None = None) -> VQVAE:
         """The untrained model; its codes are the centres of what it makes of some of the ``data``."""
@@ -90,27 +83,28 @@ class VQVAERun:
         mse = squares / len(data.val)
         return {"loss": mse, "psnr": 10 * math.log10(4 / mse) if mse else math.inf, **usage(counts)}
 
-    def finish(self, model: VQVAE, data: ImageData, hardware: Hardware, folder: Path, quiet: bool) -> dict:
-        return {}
+
+CIFAR = VQVAEConfig(image_size=32, channels=3, halvings=2, width=128, codes=1_024, code_dim=16, decay=0.99)
 
 
 def cifar_small() -> VQVAERun:
     """For 32 × 32 colour images on two CPU cores, in minutes: 8 × 8 of 512 codes."""
-    model = replace(cifar_8x8(), width=64, residual_blocks=1, codes=512, decay=0.97)
+    model = replace(CIFAR, width=64, residual_blocks=1, codes=512, decay=0.97)
     return VQVAERun(model, replace(TRAINING, data="cifar10", steps=2_000, batch_size=64, eval_every=250))
 
 
-def _gpu(model: VQVAEConfig) -> VQVAERun:
-    training = replace(TRAINING, data="cifar10", steps=20_000, batch_size=256, eval_every=2_000)
-    return VQVAERun(model, replace(training, optimizer=replace(training.optimizer, adamw_lr=5e-4)))
+def _gpu(**changes) -> VQVAERun:
+    optimizer = replace(TRAINING.optimizer, adamw_lr=5e-4)
+    training = replace(TRAINING, data="cifar10", steps=20_000, batch_size=256, eval_every=2_000, optimizer=optimizer)
+    return VQVAERun(replace(CIFAR, **changes), training)
 
 
 PRESETS: dict[str, Callable[[], VQVAERun]] = {
     "digits": VQVAERun,
     "cifar-small": cifar_small,
-    "cifar-8x8": lambda: _gpu(cifar_8x8()),
-    "cifar-16x16": lambda: _gpu(cifar_16x16()),
-    "original": lambda: _gpu(original()),
+    "cifar-8x8": _gpu,
+    "cifar-16x16": lambda: _gpu(halvings=1),
+    "original": lambda: _gpu(image_size=128),  # 32 × 32 codes: of CIFAR's images, enlarged, one code a pixel
 }
 
 

@@ -12,15 +12,13 @@ from blueberry_lib.images.diffusion_transformer import (
     DiT2D,
     DiTConfig,
     digits,
-    dit_10m,
-    dit_30m,
-    dit_130m,
     modulate,
     patchify,
     sine_positions,
     sinusoidal_embedding,
     unpatchify,
 )
+from blueberry_lib.images.flow_training import PRESETS
 
 SMALL = DiTConfig(
     image_size=8, channels=3, patch_size=2, classes=5, d_model=16, n_layers=2, n_heads=2, time_frequencies=12
@@ -33,7 +31,13 @@ def inputs(count=6):
 
 @pytest.mark.parametrize(
     ("config", "expected"),
-    [(digits(), 254_276), (dit_10m(), 9_740_300), (dit_30m(), 29_815_692), (dit_130m(), 129_537_036), (SMALL, None)],
+    [
+        (digits(), 254_276),
+        (PRESETS["dit-10m"]().model, 9_740_300),
+        (PRESETS["dit-30m"]().model, 29_815_692),
+        (PRESETS["dit-130m"]().model, 129_537_036),
+        (SMALL, None),
+    ],
 )
 def test_parameters_are_as_many_as_the_formula_says(config, expected):
     with torch.device("meta"):
@@ -45,7 +49,7 @@ def test_parameters_are_as_many_as_the_formula_says(config, expected):
 
 
 def test_the_originals_768_wide_model_is_not_50_million_but_130_a_third_of_it_modulation():
-    config = dit_130m()
+    config = PRESETS["dit-130m"]().model
     assert (config.d_model, config.n_layers, config.n_heads, config.patch_size, config.shape) == (
         768,
         12,
@@ -70,7 +74,7 @@ def test_patches_are_cut_row_by_row_and_put_together_again():
     patches = patchify(images, 2)
     assert patches.shape == (2, 16, 12)
     assert torch.equal(patches[1, 6], images[1, :, 2:4, 4:6].flatten())  # row 1, column 2 of four
-    assert torch.equal(unpatchify(patches, 3, 2), images)
+    assert torch.equal(unpatchify(patches, 2), images)
     assert torch.equal(patchify(images, 1), images.flatten(2).transpose(1, 2))
 
 

@@ -13,8 +13,8 @@ from blueberry_lib.hardware import detect
 from blueberry_lib.images.captions import Prompts, caption_tokenizer
 from blueberry_lib.images.captions import prompt as encode
 from blueberry_lib.images.datasets import load
-from blueberry_lib.images.multimodal import Multimodal, multimodal_40m
-from blueberry_lib.images.multimodal_training import Captioned, MultimodalRun, load_multimodal
+from blueberry_lib.images.multimodal import Multimodal
+from blueberry_lib.images.multimodal_training import PRESETS, Captioned, MultimodalRun, load_multimodal
 from blueberry_lib.images.training import run
 from blueberry_lib.images.vqvae import VQVAE, VQVAEConfig
 from blueberry_lib.images.vqvae_training import VQVAERun, load_vqvae
@@ -181,7 +181,7 @@ def test_a_model_too_small_for_the_image_is_refused():
 
 
 def test_the_40m_preset_has_the_originals_size_and_takes_a_step():
-    config = multimodal_40m()
+    config = PRESETS["40m"]().model
     assert n_params(config) == 40_380_928 and config.vocab_size * config.d_model == 25_691_136
     torch.manual_seed(0)
     model = Multimodal(config, 1_024, 8)

@@ -104,6 +104,18 @@ def test_an_interrupted_run_ends_with_the_very_weights_of_one_left_alone(finishe
     ]
 
 
+def test_the_record_comes_last_so_a_run_stopped_in_its_panel_goes_on(tmp_path, monkeypatch):
+    def stopped(*inputs):
+        raise KeyboardInterrupt
+
+    config = tiny_config(steps=4, eval_every=0)
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(FlowRun, "finish", stopped)
+        run(config, tmp_path, say=lambda text: None, quiet=True)
+    assert (tmp_path / "samples").exists() and not (tmp_path / "record.json").exists()
+    assert "panel" in run(config, tmp_path, resume=True, say=lambda text: None, quiet=True)
+
+
 def test_other_data_is_refused_on_resuming_and_sampling(finished, tmp_path, monkeypatch):
     _, whole = finished
     folder = tmp_path / "copy"

@@ -9,14 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from blueberry_lib.config import BlueberryError
-from blueberry_lib.images import vqvae
 from blueberry_lib.images.quantizers import SMOOTHING, Codebook, FiniteScalar, kmeans, nearest
 from blueberry_lib.images.training import run
 from blueberry_lib.images.vqvae import VQVAE, Residual, VQVAEConfig
-from blueberry_lib.images.vqvae_training import VQVAERun, load_vqvae, usage
+from blueberry_lib.images.vqvae_training import PRESETS, VQVAERun, load_vqvae, usage
 
 SMALL = VQVAEConfig(width=16, residual_blocks=1, code_dim=4, codes=16)
-PRESETS = (VQVAEConfig, vqvae.cifar_8x8, vqvae.cifar_16x16, vqvae.original)
 
 
 def test_the_nearest_code_is_the_nearest():
@@ -198,15 +196,16 @@ def test_the_codes_are_chosen_in_float32_whatever_the_rest_is_computed_in():
 
 
 def test_the_presets_have_the_grids_they_promise():
-    sizes = {preset.__name__: (c := preset(), c.image_size, c.grid_size, c.codes)[1:] for preset in PRESETS}
-    assert sizes == {
-        "VQVAEConfig": (8, 4, 64),
-        "cifar_8x8": (32, 8, 1_024),
-        "cifar_16x16": (32, 16, 1_024),
+    configs = {name: preset().model for name, preset in PRESETS.items()}
+    assert {name: (c.image_size, c.grid_size, c.codes) for name, c in configs.items()} == {
+        "digits": (8, 4, 64),
+        "cifar-small": (32, 8, 512),
+        "cifar-8x8": (32, 8, 1_024),
+        "cifar-16x16": (32, 16, 1_024),
         "original": (128, 32, 1_024),
     }
-    for preset in PRESETS:
-        config = replace(preset(), width=4)
+    for config in configs.values():
+        config = replace(config, width=4)
         images = torch.randn(1, config.channels, config.image_size, config.image_size)
         assert VQVAE(config)(images)[1].shape == (1, config.grid_size, config.grid_size)
 
