@@ -1,9 +1,10 @@
-"""prepare, train, sample, eval."""
+"""prepare, train, sample, eval, doctor, progress."""
 
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,16 @@ from tyro.conf import Positional, arg
 
 from blueberry_lib.cli.options import Device, Resume, RunName
 from blueberry_lib.config import Amount, BlueberryError, Count, Seed, Share, TrainConfig
+from blueberry_lib.data.prepare import prepare
+from blueberry_lib.data.tokens import END_OF_TEXT
+from blueberry_lib.doctor import report
+from blueberry_lib.generation import stream, text_pieces
+from blueberry_lib.hardware import detect, pick_device
+from blueberry_lib.speedrun.records import table
+from blueberry_lib.speedrun.run import encode_prompt, evaluation_data, evaluator, load_run, run, run_tokenizer
 from blueberry_lib.training import Interrupted
+from blueberry_lib.training.checkpoint import Checkpoints
+from blueberry_lib.training.folder import load_config, new_folder, occupied, read_json
 
 RUNS = Path("runs")
 
@@ -19,9 +29,6 @@ RUNS = Path("runs")
 def carry_out(command, words: str, default: str, run: Callable[..., dict]) -> tuple[dict, Path]:
     """Do the run that a train command asks for, or go on with it; returns its record and folder. ``words`` call the
     command, and ``default`` names the folder where the user does not. A finished run is left as it is."""
-    from blueberry_lib.training.checkpoint import Checkpoints
-    from blueberry_lib.training.folder import load_config, new_folder, occupied, read_json
-
     if command.resume:
         folder, config = command.resume, load_config(type(command.config), command.resume)
         if (folder / "record.json").exists():
@@ -55,8 +62,6 @@ class Prepare:
     """Hash every shard again, not only those whose size or time of change is another than when they were hashed."""
 
     def run(self) -> None:
-        from blueberry_lib.data.prepare import prepare
-
         data = prepare(self.data, self.vocab_size, self.tokenizer, self.train_tokens, self.verify)
         print(f"{data.folder}\n{json.dumps(data.manifest, indent=2)}")
 
@@ -74,9 +79,6 @@ class Train:
     resume: Resume = None
 
     def run(self) -> None:
-        from blueberry_lib.speedrun.records import table
-        from blueberry_lib.speedrun.run import run
-
         default = f"{self.config.track}-{self.config.recipe}-seed{self.config.seed}"
         record, folder = carry_out(self, "train", default, run)
         print(f"\n{table(record)}\n")
@@ -108,11 +110,6 @@ class Sample:
     device: Device = "cpu"
 
     def run(self) -> None:
-        from blueberry_lib.data.tokens import END_OF_TEXT
-        from blueberry_lib.generation import stream, text_pieces
-        from blueberry_lib.hardware import pick_device
-        from blueberry_lib.speedrun.run import encode_prompt, load_run, run_tokenizer
-
         if not self.prompt:
             raise BlueberryError('--prompt needs a text; --prompt "" begins from nothing.')
         model, _ = load_run(self.folder, pick_device(self.device))
@@ -162,11 +159,32 @@ class Eval:
     device: Device = "auto"
 
     def run(self) -> None:
-        from blueberry_lib.hardware import detect
-        from blueberry_lib.speedrun.run import evaluation_data, evaluator, load_run
-
         hardware = detect(self.device)
         model, config = load_run(self.folder, hardware.device)
         data = evaluation_data(self.folder, config, self.data, self.tokenizer)
         config = replace(config, validation_tokens=self.validation_tokens or config.validation_tokens)
         print(json.dumps(evaluator(config, data, hardware.device, hardware.compute_dtype)(model), indent=1))
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what this machine is, what dtype and profile it will use, and how long each track will take."""
+
+    device: Device = "auto"
+
+    def run(self) -> None:
+        print(*report(self.device), sep="\n")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Say which exercises are done, with a code that restores it where the disk is not kept."""
+
+    restore: str | None = None
+    """A code printed before, such as 02:1.2.5-04:1: its exercises are marked as done."""
+
+    def run(self) -> None:
+        progress = import_module("blueberry_checks.progress")  # by name: the library knows nothing of the course
+        if self.restore is not None:
+            progress.restore(self.restore)
+        print(progress.report())

@@ -9,7 +9,13 @@ from tyro.conf import Positional, arg, subcommand
 from blueberry_lib.cli.options import Device, Experiment, RunName, Track
 from blueberry_lib.cli.runs import RUNS, Train
 from blueberry_lib.config import BlueberryError, Count, Range, Seed, TrainConfig
+from blueberry_lib.plots import ladder_figure, loss_figure
+from blueberry_lib.speedrun.compare import compare_recipes, ladder, reproduce, summarize, sweep, with_field
+from blueberry_lib.speedrun.leaderboard import fill, load_records
 from blueberry_lib.speedrun.recipes import RECIPES, get_recipe
+from blueberry_lib.speedrun.records import read_record, read_records
+from blueberry_lib.speedrun.verify import claims, describe_claims, faults, verdicts
+from blueberry_lib.training.folder import write_json
 
 
 def chosen(recipe: str, track: str, device: str, train_tokens: int | None = None) -> TrainConfig:
@@ -56,11 +62,6 @@ class SpeedrunCompare:
     """Also write summary and records to this JSON file."""
 
     def run(self) -> None:
-        from blueberry_lib.plots import loss_figure
-        from blueberry_lib.speedrun.compare import compare_recipes
-        from blueberry_lib.speedrun.verify import describe_claims, verdicts
-        from blueberry_lib.training.folder import write_json
-
         for recipe in (self.a, self.b):
             chosen(recipe, self.track, self.device)  # a typo shows before the first of them has run
         folder = RUNS / (self.experiment_name or f"compare-{self.track}-{self.a}-{self.b}")
@@ -88,11 +89,6 @@ class SpeedrunLadder:
     """Draw the records in this file, such as book/records/ladder_pocket.json, and run nothing."""
 
     def run(self) -> None:
-        from blueberry_lib.plots import ladder_figure
-        from blueberry_lib.speedrun.compare import ladder, summarize
-        from blueberry_lib.speedrun.records import read_records
-        from blueberry_lib.training.folder import write_json
-
         folder = RUNS / (self.experiment_name or f"ladder-{self.track}")
         if self.records:
             records = read_records([self.records])
@@ -126,8 +122,6 @@ class SpeedrunSweep:
     experiment_name: Experiment = None
 
     def run(self) -> None:
-        from blueberry_lib.speedrun.compare import summarize, sweep, with_field
-
         config = chosen(self.recipe, self.track, self.device, self.train_tokens)
         for value in self.values:
             with_field(config, self.field, value)  # a typo shows before the first of them has run
@@ -152,8 +146,6 @@ class SpeedrunReproduce:
     experiment_name: Experiment = None
 
     def run(self) -> None:
-        from blueberry_lib.speedrun.compare import reproduce
-
         config = replace(chosen(self.recipe, self.track, self.device, self.train_tokens), seed=self.seed)
         folder = RUNS / (self.experiment_name or f"reproduce-{self.track}-{self.recipe}-seed{self.seed}")
         apart = reproduce(config, folder)
@@ -180,9 +172,6 @@ class SpeedrunVerify:
     """Only this recipe's records of the others."""
 
     def run(self) -> None:
-        from blueberry_lib.speedrun.records import read_records
-        from blueberry_lib.speedrun.verify import claims, describe_claims, faults
-
         challenger = read_records(self.records, self.recipe, self.tokens)
         if self.against:
             print(describe_claims(claims(read_records(self.against, self.against_recipe), challenger)))
@@ -207,8 +196,6 @@ class SpeedrunLeaderboard:
     """The page, whose part between the markers is replaced."""
 
     def run(self) -> None:
-        from blueberry_lib.speedrun.leaderboard import fill, load_records
-
         text = self.page.read_text(encoding="utf-8")
         self.page.write_text(fill(text, load_records(self.records)), encoding="utf-8")
         print(f"Wrote {self.page}.")
@@ -224,10 +211,6 @@ class SpeedrunTable:
     """Where to draw their losses."""
 
     def run(self) -> None:
-        from blueberry_lib.plots import loss_figure
-        from blueberry_lib.speedrun.compare import summarize
-        from blueberry_lib.speedrun.records import read_record
-
         records = [{**read_record(f / "record.json"), "recipe": f.name} for f in self.folders]
         loss_figure(records, self.plot)
         print(f"{summarize(records)}\nWrote {self.plot}.")
