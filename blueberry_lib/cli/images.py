@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from tyro.conf import arg, subcommand
 
-from blueberry_lib.cli.options import Checkpoint, Device, Resume, RunName
-from blueberry_lib.cli.runs import carry_out
+from blueberry_lib.cli.runs import Checkpoint, Device, Resume, RunName, carry_out
 from blueberry_lib.config import Amount, Count, Seed
 from blueberry_lib.hardware import autocast, detect, pick_device
 from blueberry_lib.images import flow_training, multimodal_training, vqvae_training

@@ -10,7 +10,6 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from blueberry_lib.cli.options import Device, Resume, RunName
 from blueberry_lib.config import Amount, BlueberryError, Count, Seed, Share, TrainConfig
 from blueberry_lib.data.prepare import prepare
 from blueberry_lib.data.tokens import END_OF_TEXT
@@ -24,6 +23,17 @@ from blueberry_lib.training.checkpoint import Checkpoints
 from blueberry_lib.training.folder import load_config, new_folder, occupied, read_json
 
 RUNS = Path("runs")
+
+# What several commands ask for, each with its help.
+Device = Annotated[str, arg(help="auto, cpu, cuda or mps.")]
+Track = Annotated[str, arg(help="pocket, 8M, 20M, 100M or 1B.")]
+Recipe = Annotated[str, arg(help="r0 to r6, the original's history; best, ours; best-without-NAME leaves out a part.")]
+Budget = Annotated[Count | None, arg(help="Another budget than the track's, in tokens.")]
+RunSeed = Annotated[Seed, arg(help="Seed of the weights and of the order of the data.")]
+RunName = Annotated[str | None, arg(help="The run's folder under runs/; unset: one is chosen that is free.")]
+Experiment = Annotated[str | None, arg(help="Folder under runs/; with the same one it goes on where it stopped.")]
+Resume = Annotated[Path | None, arg(help="Folder of a run to continue, with its own settings.")]
+Checkpoint = Annotated[Path, arg(help="Folder of a run, whose newest checkpoint is used, or of a checkpoint.")]
 
 
 def carry_out(command, words: str, default: str, run: Callable[..., dict]) -> tuple[dict, Path]:
@@ -70,8 +80,8 @@ class Prepare:
 class Train:
     """Train a model, and write it, its log, its record and its samples to runs/<experiment-name>/.
 
-    The defaults are a recipe's on a track (--recipe best --track pocket): every flag changes one
-    setting of it. Ctrl-C saves; --resume goes on.
+    The defaults are a recipe's on a track (--recipe best --track pocket): every flag changes one setting of it. Ctrl-C
+    saves; --resume goes on.
     """
 
     config: Annotated[TrainConfig, arg(name="")]
@@ -123,16 +133,8 @@ class Sample:
             )
         if count < self.max_new_tokens:
             print(f"At most {count} new tokens find room in the model's context of {context}.", file=sys.stderr)
-        steps = stream(
-            model,
-            prompts,
-            count,
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            stop_tokens={tokenizer.token_to_id(END_OF_TEXT)},
-            seed=self.seed,
-        )
+        drawn = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p, "seed": self.seed}
+        steps = stream(model, prompts, count, stop_tokens={tokenizer.token_to_id(END_OF_TEXT)}, **drawn)
         if len(prompts) > 1:
             columns = zip(*steps, strict=True)
             texts = [tokenizer.decode([i for i in column if i is not None]) for column in columns]

@@ -6,9 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
-from blueberry_lib.cli.options import Device, Experiment, RunName, Track
-from blueberry_lib.cli.runs import RUNS, Train
-from blueberry_lib.config import BlueberryError, Count, Range, Seed, TrainConfig
+from blueberry_lib.cli.runs import RUNS, Budget, Device, Experiment, Recipe, RunName, RunSeed, Track, Train
+from blueberry_lib.config import BlueberryError, Count, Range, TrainConfig
 from blueberry_lib.plots import ladder_figure, loss_figure
 from blueberry_lib.speedrun.compare import compare_recipes, ladder, reproduce, summarize, sweep, with_field
 from blueberry_lib.speedrun.leaderboard import fill, load_records
@@ -21,18 +20,16 @@ from blueberry_lib.training.folder import write_json
 def chosen(recipe: str, track: str, device: str, train_tokens: int | None = None) -> TrainConfig:
     """A recipe's run of a track on a device, with another budget if one is given."""
     config = replace(get_recipe(recipe, track), device=device)
-    return replace(config, train_tokens=train_tokens) if train_tokens else config
+    return replace(config, train_tokens=train_tokens or config.train_tokens)
 
 
 @dataclass(frozen=True)
 class SpeedrunRun:
     """One official run of a recipe on a track."""
 
-    recipe: str = "best"
-    """r0 to r6, the original's history; best, ours; best-without-NAME, ours less one of its differences."""
+    recipe: Recipe = "best"
     track: Track = "pocket"
-    seed: Seed = 0
-    """Seed of the weights and of the order of the data."""
+    seed: RunSeed = 0
     device: Device = "auto"
     experiment_name: RunName = None
 
@@ -45,8 +42,8 @@ class SpeedrunRun:
 class SpeedrunCompare:
     """Run two recipes, interleaved over seeds, and say what the difference is and whether it is shown.
 
-    Also finds the shortest budget at which the second is no worse than the first. Repeated with the
-    same --experiment-name it goes on where it stopped.
+    Also finds the shortest budget at which the second is no worse than the first. Repeated with the same
+    --experiment-name it goes on where it stopped.
     """
 
     a: Positional[str]
@@ -111,13 +108,11 @@ class SpeedrunSweep:
     """The setting as `train --help` names it, such as optimizer.muon-lr."""
     values: Positional[tuple[str, ...]]
     """The values to try."""
-    recipe: str = "best"
-    """The recipe in which it is changed."""
+    recipe: Recipe = "best"
     track: Track = "pocket"
     seeds: Count = 1
     """Runs of each value."""
-    train_tokens: Count | None = None
-    """Another budget than the track's."""
+    train_tokens: Budget = None
     device: Device = "auto"
     experiment_name: Experiment = None
 
@@ -135,14 +130,11 @@ class SpeedrunSweep:
 class SpeedrunReproduce:
     """Run one seed twice and say how far the two part: not at all on a CPU, perhaps on a GPU."""
 
-    recipe: str = "best"
-    """The recipe."""
+    recipe: Recipe = "best"
     track: Track = "pocket"
-    seed: Seed = 0
-    """The seed."""
+    seed: RunSeed = 0
     device: Device = "auto"
-    train_tokens: Count | None = None
-    """Another budget than the track's."""
+    train_tokens: Budget = None
     experiment_name: Experiment = None
 
     def run(self) -> None:
