@@ -71,11 +71,8 @@ def report(device: str = "auto") -> Iterator[str]:
     yield f"memory        {memory / 2**30:.1f} GiB" if memory else "memory        unknown"
     yield f"compute dtype {str(hardware.compute_dtype).removeprefix('torch.')}"
     yield f"peak rate     {peak / 1e12:,.2f} TFLOP/s, {source}" if peak else "peak rate     unknown"
-    yield (
-        f"price         ${price:.3f} an hour (BLUEBERRY_PRICE_PER_HOUR sets yours)"
-        if price
-        else ("price         unknown (set BLUEBERRY_PRICE_PER_HOUR)")
-    )
+    known = f"${price:.3f} an hour (BLUEBERRY_PRICE_PER_HOUR sets yours)" if price else ""
+    yield f"price         {known or 'unknown (set BLUEBERRY_PRICE_PER_HOUR)'}"
     yield f"profile       {profile(hardware)} (BLUEBERRY_PROFILE sets another)"
     rate = pocket_tokens_per_second(hardware)
     yield "tracks        training time, without setup and evaluation:"

@@ -86,9 +86,9 @@ def pick_device(wanted: str = "auto") -> str:
 def fast_dtype(device: str, capability: tuple[int, int] | None = None) -> torch.dtype:
     """The compute dtype for a device.
 
-    CUDA: bfloat16 from capability 8.0 on, float16 on 7.x, else float32. ``torch.cuda.is_bf16_supported()``
-    is not asked: it says yes on a T4, where bfloat16 is emulated. CPU: bfloat16 only with AVX512-BF16 or
-    AMX, since elsewhere it is tens of times slower than float32. MPS: float32.
+    CUDA: bfloat16 from capability 8.0 on, float16 on 7.x, else float32. ``torch.cuda.is_bf16_supported()`` is not
+    asked: it says yes on a T4, where bfloat16 is emulated. CPU: bfloat16 only with AVX512-BF16 or AMX, since elsewhere
+    it is tens of times slower than float32. MPS: float32.
     """
     if device == "cuda":
         major = (capability or torch.cuda.get_device_capability())[0]
@@ -125,8 +125,8 @@ def synchronize(device: str) -> None:
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed blocks up to 32 MiB instead of giving them back to the kernel.
 
-    A training step frees and asks for the same activations again and again; the page faults of fetching them anew
-    took a third of the pocket model's step. Does nothing where the C library is not glibc.
+    A training step frees and asks for the same activations again and again; the page faults of fetching them anew took
+    a third of the pocket model's step. Does nothing where the C library is not glibc.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -136,11 +136,9 @@ def keep_freed_memory() -> None:
 
 def _cpu_name() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _price(known: float | None) -> float | None:

@@ -13,10 +13,8 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
-from blueberry_lib.cli.course import Doctor, Progress
-from blueberry_lib.cli.flow import flow_command
-from blueberry_lib.cli.multimodal import multimodal_command, vqvae_command
-from blueberry_lib.cli.runs import Eval, Prepare, Sample, Train
+from blueberry_lib.cli.images import image_command
+from blueberry_lib.cli.runs import Doctor, Eval, Prepare, Progress, Sample, Train
 from blueberry_lib.cli.speedrun import Speedrun
 from blueberry_lib.config import BlueberryError, check_ranges
 from blueberry_lib.speedrun.recipes import get_recipe
@@ -35,9 +33,9 @@ def parse(argv: list[str]):
         | Annotated[Speedrun, subcommand("speedrun")]
         | Annotated[Sample, subcommand("sample")]
         | Annotated[Eval, subcommand("eval")]
-        | Annotated[flow_command(argv), subcommand("flow")]
-        | Annotated[vqvae_command(argv), subcommand("vqvae")]
-        | Annotated[multimodal_command(argv), subcommand("multimodal")]
+        | Annotated[image_command(argv, "flow"), subcommand("flow")]
+        | Annotated[image_command(argv, "vqvae"), subcommand("vqvae")]
+        | Annotated[image_command(argv, "multimodal"), subcommand("multimodal")]
         | Annotated[Doctor, subcommand("doctor")]
         | Annotated[Progress, subcommand("progress")]
     )

@@ -1,27 +1,44 @@
-"""prepare, train, sample, eval."""
+"""prepare, train, sample, eval, doctor, progress."""
 
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from blueberry_lib.cli.options import Device, Resume, RunName
 from blueberry_lib.config import Amount, BlueberryError, Count, Seed, Share, TrainConfig
+from blueberry_lib.data.prepare import prepare
+from blueberry_lib.data.tokens import END_OF_TEXT
+from blueberry_lib.doctor import report
+from blueberry_lib.generation import stream, text_pieces
+from blueberry_lib.hardware import detect, pick_device
+from blueberry_lib.speedrun.records import table
+from blueberry_lib.speedrun.run import encode_prompt, evaluation_data, evaluator, load_run, run, run_tokenizer
 from blueberry_lib.training import Interrupted
+from blueberry_lib.training.checkpoint import Checkpoints
+from blueberry_lib.training.folder import load_config, new_folder, occupied, read_json
 
 RUNS = Path("runs")
+
+# What several commands ask for, each with its help.
+Device = Annotated[str, arg(help="auto, cpu, cuda or mps.")]
+Track = Annotated[str, arg(help="pocket, 8M, 20M, 100M or 1B.")]
+Recipe = Annotated[str, arg(help="r0 to r6, the original's history; best, ours; best-without-NAME leaves out a part.")]
+Budget = Annotated[Count | None, arg(help="Another budget than the track's, in tokens.")]
+RunSeed = Annotated[Seed, arg(help="Seed of the weights and of the order of the data.")]
+RunName = Annotated[str | None, arg(help="The run's folder under runs/; unset: one is chosen that is free.")]
+Experiment = Annotated[str | None, arg(help="Folder under runs/; with the same one it goes on where it stopped.")]
+Resume = Annotated[Path | None, arg(help="Folder of a run to continue, with its own settings.")]
+Checkpoint = Annotated[Path, arg(help="Folder of a run, whose newest checkpoint is used, or of a checkpoint.")]
 
 
 def carry_out(command, words: str, default: str, run: Callable[..., dict]) -> tuple[dict, Path]:
     """Do the run that a train command asks for, or go on with it; returns its record and folder. ``words`` call the
     command, and ``default`` names the folder where the user does not. A finished run is left as it is."""
-    from blueberry_lib.training.checkpoint import Checkpoints
-    from blueberry_lib.training.folder import load_config, new_folder, occupied, read_json
-
     if command.resume:
         folder, config = command.resume, load_config(type(command.config), command.resume)
         if (folder / "record.json").exists():
@@ -55,8 +72,6 @@ class Prepare:
     """Hash every shard again, not only those whose size or time of change is another than when they were hashed."""
 
     def run(self) -> None:
-        from blueberry_lib.data.prepare import prepare
-
         data = prepare(self.data, self.vocab_size, self.tokenizer, self.train_tokens, self.verify)
         print(f"{data.folder}\n{json.dumps(data.manifest, indent=2)}")
 
@@ -65,8 +80,8 @@ class Prepare:
 class Train:
     """Train a model, and write it, its log, its record and its samples to runs/<experiment-name>/.
 
-    The defaults are a recipe's on a track (--recipe best --track pocket): every flag changes one
-    setting of it. Ctrl-C saves; --resume goes on.
+    The defaults are a recipe's on a track (--recipe best --track pocket): every flag changes one setting of it. Ctrl-C
+    saves; --resume goes on.
     """
 
     config: Annotated[TrainConfig, arg(name="")]
@@ -74,9 +89,6 @@ class Train:
     resume: Resume = None
 
     def run(self) -> None:
-        from blueberry_lib.speedrun.records import table
-        from blueberry_lib.speedrun.run import run
-
         default = f"{self.config.track}-{self.config.recipe}-seed{self.config.seed}"
         record, folder = carry_out(self, "train", default, run)
         print(f"\n{table(record)}\n")
@@ -108,11 +120,6 @@ class Sample:
     device: Device = "cpu"
 
     def run(self) -> None:
-        from blueberry_lib.data.tokens import END_OF_TEXT
-        from blueberry_lib.generation import stream, text_pieces
-        from blueberry_lib.hardware import pick_device
-        from blueberry_lib.speedrun.run import encode_prompt, load_run, run_tokenizer
-
         if not self.prompt:
             raise BlueberryError('--prompt needs a text; --prompt "" begins from nothing.')
         model, _ = load_run(self.folder, pick_device(self.device))
@@ -126,16 +133,8 @@ class Sample:
             )
         if count < self.max_new_tokens:
             print(f"At most {count} new tokens find room in the model's context of {context}.", file=sys.stderr)
-        steps = stream(
-            model,
-            prompts,
-            count,
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            stop_tokens={tokenizer.token_to_id(END_OF_TEXT)},
-            seed=self.seed,
-        )
+        drawn = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p, "seed": self.seed}
+        steps = stream(model, prompts, count, stop_tokens={tokenizer.token_to_id(END_OF_TEXT)}, **drawn)
         if len(prompts) > 1:
             columns = zip(*steps, strict=True)
             texts = [tokenizer.decode([i for i in column if i is not None]) for column in columns]
@@ -162,11 +161,32 @@ class Eval:
     device: Device = "auto"
 
     def run(self) -> None:
-        from blueberry_lib.hardware import detect
-        from blueberry_lib.speedrun.run import evaluation_data, evaluator, load_run
-
         hardware = detect(self.device)
         model, config = load_run(self.folder, hardware.device)
         data = evaluation_data(self.folder, config, self.data, self.tokenizer)
         config = replace(config, validation_tokens=self.validation_tokens or config.validation_tokens)
         print(json.dumps(evaluator(config, data, hardware.device, hardware.compute_dtype)(model), indent=1))
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what this machine is, what dtype and profile it will use, and how long each track will take."""
+
+    device: Device = "auto"
+
+    def run(self) -> None:
+        print(*report(self.device), sep="\n")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Say which exercises are done, with a code that restores it where the disk is not kept."""
+
+    restore: str | None = None
+    """A code printed before, such as 02:1.2.5-04:1: its exercises are marked as done."""
+
+    def run(self) -> None:
+        progress = import_module("blueberry_checks.progress")  # by name: the library knows nothing of the course
+        if self.restore is not None:
+            progress.restore(self.restore)
+        print(progress.report())

@@ -6,27 +6,30 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
-from blueberry_lib.cli.options import Device, Experiment, RunName, Track
-from blueberry_lib.cli.runs import RUNS, Train
-from blueberry_lib.config import BlueberryError, Count, Range, Seed, TrainConfig
+from blueberry_lib.cli.runs import RUNS, Budget, Device, Experiment, Recipe, RunName, RunSeed, Track, Train
+from blueberry_lib.config import BlueberryError, Count, Range, TrainConfig
+from blueberry_lib.plots import ladder_figure, loss_figure
+from blueberry_lib.speedrun.compare import compare_recipes, ladder, reproduce, summarize, sweep, with_field
+from blueberry_lib.speedrun.leaderboard import fill, load_records
 from blueberry_lib.speedrun.recipes import RECIPES, get_recipe
+from blueberry_lib.speedrun.records import read_record, read_records
+from blueberry_lib.speedrun.verify import claims, describe_claims, faults, verdicts
+from blueberry_lib.training.folder import write_json
 
 
 def chosen(recipe: str, track: str, device: str, train_tokens: int | None = None) -> TrainConfig:
     """A recipe's run of a track on a device, with another budget if one is given."""
     config = replace(get_recipe(recipe, track), device=device)
-    return replace(config, train_tokens=train_tokens) if train_tokens else config
+    return replace(config, train_tokens=train_tokens or config.train_tokens)
 
 
 @dataclass(frozen=True)
 class SpeedrunRun:
     """One official run of a recipe on a track."""
 
-    recipe: str = "best"
-    """r0 to r6, the original's history; best, ours; best-without-NAME, ours less one of its differences."""
+    recipe: Recipe = "best"
     track: Track = "pocket"
-    seed: Seed = 0
-    """Seed of the weights and of the order of the data."""
+    seed: RunSeed = 0
     device: Device = "auto"
     experiment_name: RunName = None
 
@@ -39,8 +42,8 @@ class SpeedrunRun:
 class SpeedrunCompare:
     """Run two recipes, interleaved over seeds, and say what the difference is and whether it is shown.
 
-    Also finds the shortest budget at which the second is no worse than the first. Repeated with the
-    same --experiment-name it goes on where it stopped.
+    Also finds the shortest budget at which the second is no worse than the first. Repeated with the same
+    --experiment-name it goes on where it stopped.
     """
 
     a: Positional[str]
@@ -56,11 +59,6 @@ class SpeedrunCompare:
     """Also write summary and records to this JSON file."""
 
     def run(self) -> None:
-        from blueberry_lib.plots import loss_figure
-        from blueberry_lib.speedrun.compare import compare_recipes
-        from blueberry_lib.speedrun.verify import describe_claims, verdicts
-        from blueberry_lib.training.folder import write_json
-
         for recipe in (self.a, self.b):
             chosen(recipe, self.track, self.device)  # a typo shows before the first of them has run
         folder = RUNS / (self.experiment_name or f"compare-{self.track}-{self.a}-{self.b}")
@@ -88,11 +86,6 @@ class SpeedrunLadder:
     """Draw the records in this file, such as book/records/ladder_pocket.json, and run nothing."""
 
     def run(self) -> None:
-        from blueberry_lib.plots import ladder_figure
-        from blueberry_lib.speedrun.compare import ladder, summarize
-        from blueberry_lib.speedrun.records import read_records
-        from blueberry_lib.training.folder import write_json
-
         folder = RUNS / (self.experiment_name or f"ladder-{self.track}")
         if self.records:
             records = read_records([self.records])
@@ -115,19 +108,15 @@ class SpeedrunSweep:
     """The setting as `train --help` names it, such as optimizer.muon-lr."""
     values: Positional[tuple[str, ...]]
     """The values to try."""
-    recipe: str = "best"
-    """The recipe in which it is changed."""
+    recipe: Recipe = "best"
     track: Track = "pocket"
     seeds: Count = 1
     """Runs of each value."""
-    train_tokens: Count | None = None
-    """Another budget than the track's."""
+    train_tokens: Budget = None
     device: Device = "auto"
     experiment_name: Experiment = None
 
     def run(self) -> None:
-        from blueberry_lib.speedrun.compare import summarize, sweep, with_field
-
         config = chosen(self.recipe, self.track, self.device, self.train_tokens)
         for value in self.values:
             with_field(config, self.field, value)  # a typo shows before the first of them has run
@@ -141,19 +130,14 @@ class SpeedrunSweep:
 class SpeedrunReproduce:
     """Run one seed twice and say how far the two part: not at all on a CPU, perhaps on a GPU."""
 
-    recipe: str = "best"
-    """The recipe."""
+    recipe: Recipe = "best"
     track: Track = "pocket"
-    seed: Seed = 0
-    """The seed."""
+    seed: RunSeed = 0
     device: Device = "auto"
-    train_tokens: Count | None = None
-    """Another budget than the track's."""
+    train_tokens: Budget = None
     experiment_name: Experiment = None
 
     def run(self) -> None:
-        from blueberry_lib.speedrun.compare import reproduce
-
         config = replace(chosen(self.recipe, self.track, self.device, self.train_tokens), seed=self.seed)
         folder = RUNS / (self.experiment_name or f"reproduce-{self.track}-{self.recipe}-seed{self.seed}")
         apart = reproduce(config, folder)
@@ -180,9 +164,6 @@ class SpeedrunVerify:
     """Only this recipe's records of the others."""
 
     def run(self) -> None:
-        from blueberry_lib.speedrun.records import read_records
-        from blueberry_lib.speedrun.verify import claims, describe_claims, faults
-
         challenger = read_records(self.records, self.recipe, self.tokens)
         if self.against:
             print(describe_claims(claims(read_records(self.against, self.against_recipe), challenger)))
@@ -207,8 +188,6 @@ class SpeedrunLeaderboard:
     """The page, whose part between the markers is replaced."""
 
     def run(self) -> None:
-        from blueberry_lib.speedrun.leaderboard import fill, load_records
-
         text = self.page.read_text(encoding="utf-8")
         self.page.write_text(fill(text, load_records(self.records)), encoding="utf-8")
         print(f"Wrote {self.page}.")
@@ -224,10 +203,6 @@ class SpeedrunTable:
     """Where to draw their losses."""
 
     def run(self) -> None:
-        from blueberry_lib.plots import loss_figure
-        from blueberry_lib.speedrun.compare import summarize
-        from blueberry_lib.speedrun.records import read_record
-
         records = [{**read_record(f / "record.json"), "recipe": f.name} for f in self.folders]
         loss_figure(records, self.plot)
         print(f"{summarize(records)}\nWrote {self.plot}.")

@@ -29,16 +29,22 @@ class Order:
 class Batches(Protocol):
     """What the training loop asks of its data: an iterator of tuples of tensors that can be taken up anywhere."""
 
-    position: int
+    position: int = 0
     """Rows handed out so far, all that its state consists of."""
+    batch_size: int
+    """Rows in a full batch."""
+    row_units: int = 1
+    """What a row counts for: its tokens, or 1."""
 
     @property
     def units(self) -> int:
-        """What a full batch holds: tokens, or rows."""
+        """What a full batch counts for."""
+        return self.batch_size * self.row_units
 
     @property
     def units_done(self) -> int:
         """The same of all that was handed out so far."""
+        return self.position * self.row_units
 
     def __iter__(self) -> Self:
         return self
@@ -82,19 +88,11 @@ class TokenBatches(Batches):
                 f"The corpus has {len(tokens)} training tokens, fewer than one context of {context} + 1. "
                 "Give more text, or a smaller --model.context-length."
             )
-        self.tokens, self.batch_size, self.context = tokens, batch_size, context
+        self.tokens, self.batch_size = tokens, batch_size
+        self.context = self.row_units = context
         self.device, self.limit = device, limit
         self.contexts = contexts or (context,)
         self.order = Order(windows, seed)
-        self.position = 0  # windows handed out so far
-
-    @property
-    def units(self) -> int:
-        return self.batch_size * self.context
-
-    @property
-    def units_done(self) -> int:
-        return self.position * self.context
 
     def __next__(self) -> tuple[Tensor, Tensor]:
         left = self.batch_size if self.limit is None else min(self.batch_size, self.limit - self.position)
@@ -123,15 +121,6 @@ class RowBatches(Batches):
     def __init__(self, tensors: Sequence[Tensor], batch_size: int, seed: int, device: str = "cpu") -> None:
         self.tensors, self.batch_size, self.device = tensors, batch_size, device
         self.order = Order(len(tensors[0]), seed)
-        self.position = 0
-
-    @property
-    def units(self) -> int:
-        return self.batch_size
-
-    @property
-    def units_done(self) -> int:
-        return self.position
 
     def __next__(self) -> tuple[Tensor, ...]:
         rows = torch.tensor([self.order[self.position + i] for i in range(self.batch_size)])

@@ -206,9 +206,7 @@ def _advance(spec: str, found: tuple[Source, ...], state: dict, total: int, file
         for source, position in zip(found, state["positions"], strict=True):
             with _plain_errors(spec, source.name):
                 revision = state["revisions"][source.name]
-                stream = load_dataset(
-                    source.name, source.config, split=source.split, revision=revision, streaming=True
-                )  # fmt: skip
+                stream = load_dataset(source.name, source.config, split=source.split, revision=revision, streaming=True)
                 if position:
                     stream.load_state_dict(position)
                 streams.append(stream)

@@ -150,7 +150,7 @@ def _published(figures: dict | None, track: str) -> str:
     if not figures or track not in figures:
         return "–"
     row = figures[track]
-    parts = [f"{row[key]:.4f}" for key in ("train_loss", "val_loss") if key in row]
+    parts = [f"{row[key]:.4f}" for key in ("train_loss", "val_loss") if row[key]]
     minutes, seconds = divmod(row["seconds"], 60)
     return ", ".join([*parts, f"{minutes:.0f} min {seconds:.0f} s"])
 

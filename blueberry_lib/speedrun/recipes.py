@@ -10,19 +10,19 @@ from blueberry_lib.config import BlueberryError, OptimizerConfig, ScheduleConfig
 from blueberry_lib.speedrun.tracks import Track, get_track
 
 LEADERBOARD = "https://github.com/Open-Superintelligence-Lab/5-dollar-llm/blob/main/docs/LEADERBOARD.md"
+R3_LINK = "https://github.com/Open-Superintelligence-Lab/5-dollar-llm/pull/56"
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A way to spend a track's tokens, and what its author published of it."""
 
-    build: Callable[[Track], TrainConfig]
     idea: str
     """What it changes, in a sentence."""
     date: str
     author: str = "the 5-dollar-LLM contributors"
     published: dict[str, dict] | None = None
-    """Track → train_loss, val_loss and seconds, as the original's leaderboard has them."""
+    """Track → train_loss (None: not said), val_loss and seconds, as the original's leaderboard has them."""
     link: str = LEADERBOARD
 
 
@@ -45,50 +45,40 @@ def r0(track: Track) -> TrainConfig:
     )
 
 
-def r1(track: Track) -> TrainConfig:
+def changed(config: TrainConfig, model: dict | None = None, optimizer: dict | None = None, **fields) -> TrainConfig:
+    """A run with other ``fields``, and others of its model and optimizer."""
+    parts = {"model": replace(config.model, **model or {}), "optimizer": replace(config.optimizer, **optimizer or {})}
+    return replace(config, **parts, **fields)
+
+
+def _larger_batch(c: TrainConfig) -> TrainConfig:
     """Twice the batch, a third fewer layers, higher rates."""
-    before = r0(track)
-    return replace(
-        before,
-        model=replace(before.model, n_layers=4 if track.name == "pocket" else 22),
-        optimizer=replace(before.optimizer, muon_lr=0.024, adamw_lr=0.006),
-        batch_size=2 * before.batch_size,
-        recipe="r1",
-    )
+    layers = {"n_layers": 4 if c.track == "pocket" else 22}
+    return changed(c, layers, {"muon_lr": 0.024, "adamw_lr": 0.006}, batch_size=2 * c.batch_size)
 
 
-def r2(track: Track) -> TrainConfig:
-    """Squared ReLU: two matrices in place of SwiGLU's three."""
-    before = r1(track)
-    return replace(before, model=replace(before.model, feed_forward="relu2"), recipe="r2")
+HISTORY: dict[str, Callable[[TrainConfig], TrainConfig]] = {  # each on top of the one before, the first on r0
+    "r1": _larger_batch,
+    "r2": lambda c: changed(c, {"feed_forward": "relu2"}),
+    "r3": lambda c: changed(c, optimizer={"orthogonalize": "polar_express"}),
+    "r4": lambda c: changed(c, optimizer={"fused": True}),
+    "r5": lambda c: changed(c, weights="bfloat16"),
+    "r6": lambda c: changed(c, optimizer={"merged_qkvo": True}),
+}
 
 
-def r3(track: Track) -> TrainConfig:
-    """Polar Express: other coefficients at each step of the orthogonalization."""
-    before = r2(track)
-    return replace(before, optimizer=replace(before.optimizer, orthogonalize="polar_express"), recipe="r3")
-
-
-def r4(track: Track) -> TrainConfig:
-    """AdamW as one fused kernel."""
-    before = r3(track)
-    return replace(before, optimizer=replace(before.optimizer, fused=True), recipe="r4")
-
-
-def r5(track: Track) -> TrainConfig:
-    """Weights, and with them the optimizers' state, in bfloat16."""
-    return replace(r4(track), weights="bfloat16", recipe="r5")
-
-
-def r6(track: Track) -> TrainConfig:
-    """Query, key, value and output as one matrix to Muon."""
-    before = r5(track)
-    return replace(before, optimizer=replace(before.optimizer, merged_qkvo=True), recipe="r6")
+def history(name: str, track: Track) -> TrainConfig:
+    """A recipe of the original, r0 to r6."""
+    config = r0(track)
+    for later, change in HISTORY.items():
+        if config.recipe != name:
+            config = replace(change(config), recipe=later)
+    return config
 
 
 def _small_steps(c: TrainConfig) -> TrainConfig:
     """Half the batch, so twice the steps, with momentum 0.9."""
-    return replace(c, batch_size=c.batch_size // 2, optimizer=replace(c.optimizer, muon_momentum=0.9))
+    return changed(c, optimizer={"muon_momentum": 0.9}, batch_size=c.batch_size // 2)
 
 
 def _warmdown(c: TrainConfig) -> TrainConfig:
@@ -98,17 +88,17 @@ def _warmdown(c: TrainConfig) -> TrainConfig:
 
 def _embedding(c: TrainConfig) -> TrainConfig:
     """Normed, learned faster, with betas (0.8, 0.95), without weight decay."""
-    optimizer = replace(c.optimizer, embedding_lr=0.01, betas=(0.8, 0.95), adamw_weight_decay=0.0)
-    return replace(c, optimizer=optimizer, model=replace(c.model, embedding="normed"))
+    optimizer = {"embedding_lr": 0.01, "betas": (0.8, 0.95), "adamw_weight_decay": 0.0}
+    return changed(c, {"embedding": "normed"}, optimizer)
 
 
 DIFFERENCES: dict[str, Callable[[TrainConfig], TrainConfig]] = {
     "small steps": _small_steps,
     "warmdown": _warmdown,
     "embedding": _embedding,
-    "zero init": lambda c: replace(c, model=replace(c.model, zero_init=True)),
-    "value residual": lambda c: replace(c, model=replace(c.model, value_residual=True)),
-    "key offset": lambda c: replace(c, model=replace(c.model, key_offset=True)),
+    "zero init": lambda c: changed(c, {"zero_init": True}),
+    "value residual": lambda c: changed(c, {"value_residual": True}),
+    "key offset": lambda c: changed(c, {"key_offset": True}),
 }
 
 
@@ -117,9 +107,9 @@ def best(track: Track, without: Sequence[str] = ()) -> TrainConfig:
     for name in without:
         if name not in DIFFERENCES:
             raise BlueberryError(f"best has no difference {name!r}; it has {', '.join(DIFFERENCES)}.")
-    config = r4(track)
+    config = history("r4", track)
     if track.target_loss:  # these tracks ask for 151 M parameters
-        config = replace(config, model=replace(config.model, n_layers=44))
+        config = changed(config, {"n_layers": 44})
     for name, change in DIFFERENCES.items():
         if name not in without:
             config = change(config)
@@ -127,63 +117,25 @@ def best(track: Track, without: Sequence[str] = ()) -> TrainConfig:
     return replace(config, recipe=f"best-without-{left_out}" if without else "best")
 
 
-def _figures(train_loss: float, val_loss: float, seconds: float) -> dict:
+def _figures(val_loss: float, seconds: float, train_loss: float | None = None) -> dict:
     return {"train_loss": train_loss, "val_loss": val_loss, "seconds": seconds}
 
 
+R1 = {"8M": _figures(4.8466, 104.08, 4.7487), "20M": _figures(4.2021, 248), "100M": _figures(3.7492, 1228)}
+R2 = {"8M": _figures(4.8467, 89.21, 4.7479), "20M": _figures(4.2087, 212), "100M": _figures(3.7526, 1047)}
+R3 = {"8M": _figures(4.8363, 88.66, 4.7286), "20M": _figures(4.2056, 209)}
+R4 = {"8M": _figures(4.8366, 87.86, 4.7333), "20M": _figures(4.2075, 209), "100M": _figures(3.7609, 1029)}
+R5 = {"8M": _figures(4.8403, 86.18, 4.7409), "20M": _figures(4.1791, 199), "100M": _figures(3.7094, 977)}
+R1_IDEA = "batch 4 to 8, layers 32 to 22, Muon's rate 0.015 to 0.024, AdamW's 0.001 to 0.006"
 RECIPES: dict[str, Recipe] = {
-    "r0": Recipe(r0, "32 layers, 4 sequences a step, rates tuned", "2025-12-18", "VukRosic99"),
-    "r1": Recipe(
-        r1,
-        "batch 4 to 8, layers 32 to 22, Muon's rate 0.015 to 0.024, AdamW's 0.001 to 0.006",
-        "2025-12-21",
-        "VukRosic99",
-        {
-            "8M": _figures(4.7487, 4.8466, 104.08),
-            "20M": {"val_loss": 4.2021, "seconds": 248},
-            "100M": {"val_loss": 3.7492, "seconds": 1228},
-        },
-    ),
-    "r2": Recipe(
-        r2,
-        "squared ReLU for SwiGLU",
-        "2025-12-22",
-        published={
-            "8M": _figures(4.7479, 4.8467, 89.21),
-            "20M": {"val_loss": 4.2087, "seconds": 212},
-            "100M": {"val_loss": 3.7526, "seconds": 1047},
-        },
-    ),
-    "r3": Recipe(
-        r3,
-        "Polar Express for Newton–Schulz",
-        "2025-12-22",
-        "toheedakhtar",
-        {"8M": _figures(4.7286, 4.8363, 88.66), "20M": {"val_loss": 4.2056, "seconds": 209}},
-        "https://github.com/Open-Superintelligence-Lab/5-dollar-llm/pull/56",
-    ),
-    "r4": Recipe(
-        r4,
-        "fused AdamW",
-        "2025-12-23",
-        published={
-            "8M": _figures(4.7333, 4.8366, 87.86),
-            "20M": {"val_loss": 4.2075, "seconds": 209},
-            "100M": {"val_loss": 3.7609, "seconds": 1029},
-        },
-    ),
-    "r5": Recipe(
-        r5,
-        "bfloat16 weights",
-        "2025-12-23",
-        published={
-            "8M": _figures(4.7409, 4.8403, 86.18),
-            "20M": {"val_loss": 4.1791, "seconds": 199},
-            "100M": {"val_loss": 3.7094, "seconds": 977},
-        },
-    ),
-    "r6": Recipe(r6, "merged QKVO", "2026-01-02"),
-    "best": Recipe(best, ", ".join(DIFFERENCES), "2026-11-21", "the Blueberry authors", link=""),
+    "r0": Recipe("32 layers, 4 sequences a step, rates tuned", "2025-12-18", "VukRosic99"),
+    "r1": Recipe(R1_IDEA, "2025-12-21", "VukRosic99", R1),
+    "r2": Recipe("squared ReLU for SwiGLU", "2025-12-22", published=R2),
+    "r3": Recipe("Polar Express for Newton–Schulz", "2025-12-22", "toheedakhtar", R3, R3_LINK),
+    "r4": Recipe("fused AdamW", "2025-12-23", published=R4),
+    "r5": Recipe("bfloat16 weights", "2025-12-23", published=R5),
+    "r6": Recipe("merged QKVO", "2026-01-02"),
+    "best": Recipe(", ".join(DIFFERENCES), "2026-11-21", "the Blueberry authors", link=""),
 }
 
 
@@ -195,4 +147,4 @@ def get_recipe(name: str, track: str) -> TrainConfig:
         return best(get_track(track), [part.replace("-", " ") for part in left_out])
     if name not in RECIPES:
         raise BlueberryError(f"Unknown recipe {name!r}; expected one of {', '.join(RECIPES)}.")
-    return RECIPES[name].build(get_track(track))
+    return best(get_track(track)) if name == "best" else history(name, get_track(track))

@@ -25,10 +25,8 @@ def build_record(
     config: TrainConfig, result: Result, clock: Clock, hardware: Hardware, data: TokenData, params: int
 ) -> dict:
     """The record of a finished run. Losses are in nats a token, times in seconds, cost in dollars."""
-    seconds = dict(clock.seconds)
-    active = seconds["active"]
+    active, evaluation = clock.seconds["active"], result.evaluation
     flops = flops_per_token(config.model, *config.contexts) * result.units
-    evaluation = result.evaluation
     broken = deviations(config)
     record = {
         "track": config.track,
@@ -42,9 +40,9 @@ def build_record(
         "val_perplexity": evaluation["perplexity"],
         "bits_per_byte": evaluation["bits_per_byte"],
         "active_seconds": active,
-        "setup_seconds": seconds["setup"],
-        "eval_seconds": seconds["eval"],
-        "save_seconds": seconds["save"],
+        "setup_seconds": clock.seconds["setup"],
+        "eval_seconds": clock.seconds["eval"],
+        "save_seconds": clock.seconds["save"],
         "tokens_per_second": result.units / active if active else None,
         "flops": flops,
         "utilisation": flops / active / hardware.peak_flops if active and hardware.peak_flops else None,

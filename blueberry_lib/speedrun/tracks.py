@@ -53,7 +53,6 @@ def deviations(config: TrainConfig) -> list[str]:
     """Each rule of its track that a run breaks, in words; empty for an official run."""
     track = get_track(config.track)
     reference = track.model()
-    broken = []
     expected = {
         "train_tokens": (config.train_tokens, track.train_tokens),
         "validation_tokens": (config.validation_tokens, track.validation_tokens),
@@ -63,9 +62,9 @@ def deviations(config: TrainConfig) -> list[str]:
         "tokenizer": (config.tokenizer, None),
         "target_loss": (config.target_loss, track.target_loss),
     }
-    for name, (found, wanted) in expected.items():
-        if found != wanted:
-            broken.append(f"{name} is {found}, the track fixes {wanted}")
+    broken = [
+        f"{name} is {found}, the track fixes {fixed}" for name, (found, fixed) in expected.items() if found != fixed
+    ]
     params, allowed = n_params(config.model), n_params(reference)
     if abs(params / allowed - 1) > PARAMETER_BAND:
         broken.append(f"{params:,} parameters, the track allows {allowed:,} ± {PARAMETER_BAND:.0%}")

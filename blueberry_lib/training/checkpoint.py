@@ -21,8 +21,8 @@ KEPT = 2
 class Checkpoints:
     """The folder ``checkpoints/`` of a run: ``step-00000100/`` and so on, the newest two kept.
 
-    A checkpoint is written into a hidden folder and renamed when complete, so a killed run leaves either all
-    of it or nothing. Every file is data: nothing is unpickled.
+    A checkpoint is written into a hidden folder and renamed when complete, so a killed run leaves either all of it or
+    nothing. Every file is data: nothing is unpickled.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,8 +81,8 @@ class Checkpoints:
         content = _read_content(path)
         load_model(path, model)
         tensors = _read_tensors(path / "state.safetensors", content)
+        generators = {k.removeprefix("rng."): tensors.pop(k) for k in list(tensors) if k.startswith("rng.")}
         _restore_optimizers(optimizers, tensors, content["optimizers"])
-        generators = {k.removeprefix("rng."): v for k, v in tensors.items() if k.startswith("rng.")}
         here = {"cpu", next(model.parameters()).device.type}
         set_rng_state({k: v for k, v in generators.items() if k in here})
         if generators.keys() != here:
@@ -155,11 +155,9 @@ def _flatten_optimizers(optimizers: list[Optimizer]) -> tuple[dict[str, Tensor],
 
 
 def _restore_optimizers(optimizers: list[Optimizer], tensors: dict[str, Tensor], groups: list) -> None:
-    for i, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            owner, _, rest = key.partition(".")
-            if owner == str(i):
-                parameter, _, name = rest.partition(".")
-                state.setdefault(int(parameter), {})[name] = value
-        optimizer.load_state_dict({"state": state, "param_groups": groups[i]})
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
+    for key, value in tensors.items():
+        i, parameter, name = key.split(".")
+        states[int(i)].setdefault(int(parameter), {})[name] = value
+    for optimizer, state, own in zip(optimizers, states, groups, strict=True):
+        optimizer.load_state_dict({"state": state, "param_groups": own})

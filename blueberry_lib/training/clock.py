@@ -14,8 +14,8 @@ from blueberry_lib.hardware import synchronize
 class Clock:
     """Seconds spent in each phase: "setup", "active" (training steps), "eval", "save".
 
-    Exactly one phase runs at a time; the device is synchronized at every change, so that work queued
-    in one phase is not counted in the next.
+    Exactly one phase runs at a time; the device is synchronized at every change, so that work queued in one phase is
+    not counted in the next.
     """
 
     def __init__(self, device: str = "cpu", now: Callable[[], float] = time.perf_counter) -> None:

@@ -20,9 +20,9 @@ def token_evaluator(
 ) -> Callable[..., dict]:
     """An ``evaluate(model)`` over the first ``count`` targets of ``tokens``, whatever the training batch.
 
-    The stream is read in windows of ``context``, each token predicted once from those before it in its window.
-    Returns ``loss`` (nats a token), ``accuracy``, ``perplexity`` and ``bits_per_byte``, the last None without
-    ``token_bytes`` (V,), the bytes each id stands for. ``evaluate(model, batches=1)`` looks at one batch only.
+    The stream is read in windows of ``context``, each token predicted once from those before it in its window. Returns
+    ``loss`` (nats a token), ``accuracy``, ``perplexity`` and ``bits_per_byte``, the last None without ``token_bytes``
+    (V,), the bytes each id stands for. ``evaluate(model, batches=1)`` looks at one batch only.
     """
     if len(tokens) <= count:
         raise BlueberryError(
@@ -39,8 +39,7 @@ def token_evaluator(
     @torch.no_grad()
     def evaluate(model: Blueberry, batches: int | None = None) -> dict:
         nats, correct = 0.0, 0
-        used = slice(None) if batches is None else slice(batches)
-        for x, y in list(zip(inputs.split(rows), targets.split(rows), strict=True))[used]:
+        for x, y in list(zip(inputs.split(rows), targets.split(rows), strict=True))[:batches]:
             with autocast(device, dtype):
                 hidden = model.hidden(x.to(device)).flatten(0, 1)  # (N, d)
                 chunk = rows_at_once(model.config.vocab_size, hidden.device)

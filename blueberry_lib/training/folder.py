@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -54,8 +55,7 @@ def read_json(path: Path) -> Any:
 def new_folder(root: Path, name: str | None, default: str) -> Path:
     """A fresh folder under ``root``: ``name``, which must not exist, or the first free of default, default-2, …"""
     root.mkdir(parents=True, exist_ok=True)
-    attempt = 1
-    while True:
+    for attempt in itertools.count(1):
         folder = root / (name or (default if attempt == 1 else f"{default}-{attempt}"))
         try:
             folder.mkdir(parents=True)
@@ -67,7 +67,6 @@ def new_folder(root: Path, name: str | None, default: str) -> Path:
                     f"{folder} already exists, and runs are never overwritten: choose another --experiment-name, or "
                     + (f"continue that run with --resume {folder}" if begun else "remove it: it holds no checkpoint.")
                 ) from None
-            attempt += 1
 
 
 @contextlib.contextmanager
