@@ -6,8 +6,8 @@ from blueberry_checks import rules
 from blueberry_checks.engine.examine import Choice, Code, Mistake, Property
 from blueberry_checks.fake_device import FakeDevice
 
-DRIFT, ONCE, INSIDE, QUEUES = (
-    "two-a-machine-that-drifts", "one-what-happens-only-once", "three-evaluation-inside-the-timer",
+DRIFT, INSIDE, QUEUES = (
+    "two-a-machine-that-drifts", "three-evaluation-inside-the-timer",
     "four-a-device-that-only-queues",
 )  # fmt: skip
 REAL, SEEDS, REFUSED = "is-the-difference-real", "how-many-seeds", "a-record-and-how-it-is-refused"
