@@ -21,15 +21,17 @@ BUDGET_STEPS = 32  # budgets are tried in this many parts of the track's tokens
 
 
 def run_once(target: Path, config: TrainConfig, say: Callable) -> dict:
-    """The record of the run of ``config`` in the folder ``target``, made if it is not there yet."""
+    """The record of the run of ``config`` in the folder ``target``, made if it is not there yet. Raises BlueberryError
+    where a run with other settings is."""
+    if (target / "config.json").exists() and load_config(TrainConfig, target) != config:
+        raise BlueberryError(f"{target} holds a run with other settings: choose another --experiment-name.")
     if (target / "record.json").exists():
         return read_record(target / "record.json")
     started = any((target / "checkpoints").glob("step-*"))
     target.mkdir(parents=True, exist_ok=True)
     say(f"\n{target.name}")
     with occupied(target):
-        begun = load_config(TrainConfig, target) if started else config
-        record = run(begun, target, resume=started, say=lambda _: None)
+        record = run(config, target, resume=started, say=lambda _: None)
     say(f"validation loss {record['val_loss']:.4f} after {record['active_seconds']:.1f} active seconds")
     return record
 

@@ -101,4 +101,6 @@ def test_one_seed_twice_is_identical_on_a_cpu_and_another_seed_is_not(tiny, toke
     assert reproduce(config, tmp_path / "twice", lambda _: None) == 0.0
     run_once(tmp_path / "other" / "first", config, lambda _: None)
     run_once(tmp_path / "other" / "second", replace(config, seed=1), lambda _: None)
+    with pytest.raises(BlueberryError, match="other settings"):
+        run_once(tmp_path / "other" / "second", config, lambda _: None)
     assert reproduce(config, tmp_path / "other", lambda _: None) > 0
