@@ -19,7 +19,7 @@ class Multimodal(nn.Module):
     """Blueberry with a vocabulary of text tokens, then image tokens, then ``<seg_start>`` and ``<seg_end>``.
 
     An image token has two coordinates, its row and column beyond the end of the text. ``codes`` is how many an image
-    token can be, and an image has ``grid_size``² of them.
+    token can be, and an image has ``grid_size ** 2`` of them.
     """
 
     def __init__(self, config: ModelConfig, codes: int, grid_size: int) -> None:
