@@ -1,8 +1,10 @@
 """An answer is told the first thing that is wrong with it, and a right one that it is right."""
 
 import contextlib
+import math
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ import torch
 from blueberry_checks.engine.edits import compiled, mistakes
 from blueberry_checks.engine.examine import Choice, Code, Mistake, Number, Property, examine
 from blueberry_checks.engine.panel import Panel
+from blueberry_checks.engine.values import difference
 
 
 def running_mean(x, count):
@@ -318,3 +321,19 @@ def test_the_calls_of_an_argument_are_counted_and_what_it_is_given_is_compared(a
         calls={"velocity": 1},
     )
     assert examine(rules, answer).cause == expected
+
+
+def test_a_known_crash_is_another_ones_only_with_the_same_words():
+    def stops(words):
+        def answer(x, count):
+            raise RuntimeError(words)
+
+        return answer
+
+    rules = replace(RULES, mistakes=[Mistake("known", "It is known.", wrong=stops("one thing"))])
+    assert examine(rules, stops("one thing")).cause == "known"
+    assert examine(rules, stops("another thing")).cause == "crashed"
+
+
+def test_only_infinity_agrees_with_infinity():
+    assert difference(math.inf, 5.0, None) == "value" and difference(math.inf, math.inf, None) == ""
