@@ -67,8 +67,8 @@ def stream(
     """Continue ``prompts``, lists of token ids; yields a list with the next id of each, None for one that
     has met a stop token. Ends when all have, or after ``max_new_tokens``.
 
-    With a ``seed`` the draws repeat. ``sampler`` takes what ``sample`` takes. Raises BlueberryError for bad settings, an
-    empty prompt, and where prompt and new tokens exceed the model's context.
+    With a ``seed`` the draws repeat. ``sampler`` takes what ``sample`` takes. Raises BlueberryError for bad settings,
+    an empty prompt, and where prompt and new tokens exceed the model's context.
     """
     _check(model, prompts, max_new_tokens, temperature, top_k, top_p)
     device = model.embedding.weight.device
