@@ -58,6 +58,17 @@ def _blocks(g):
     yield torch.randn(2, 4, 3, generator=g, dtype=torch.float64), _unit, _past, _double, _ten
 
 
+def _once(f):
+    called = []
+
+    def counting(name):
+        return lambda x: (called.append(name), 2 * x)[1]
+
+    f(torch.ones(1, 1, 1), *map(counting, "nanf"))
+    if sorted(called) != ["a", "f", "n", "n"]:
+        return f"Each function should run exactly once; together they ran {len(called)} times. Keep the result."
+
+
 def _sizes(g):
     yield 49_152, 512, 22, 8, 4, 2_048, 2
     yield 49_152, 512, 32, 8, 4, 2_048, 3
@@ -129,6 +140,7 @@ EXERCISES = {
         cases=_blocks,
         section=BLOCK,
         calls={"norm1": 1, "attention": 1, "norm2": 1, "feed_forward": 1},
+        properties=[Property("once", _once)],
         edits="""
             side by side:
             x = x + attention(norm1(x)) ~> y = x + attention(norm1(x)) && x + feed_forward(norm2(x)) ~> y + feed_forward(norm2(x))
@@ -143,7 +155,13 @@ EXERCISES = {
             the norm is added:
             x = x + attention ~> x = norm1(x) + attention
             return x + feed ~> return norm2(x) + feed
+            x = x + attention ~> x = norm1(x) + attention && return x + feed ~> return norm2(x) + feed
             The output is added to the normed stream. It should be added to the stream itself.
+
+            one norm twice:
+            norm2(x) ~> norm1(x)
+            (norm1(x)) ~> (norm2(x))
+            One of the two norms is used twice, the other never; each layer has its own.
 
             no norm:
             attention(norm1(x)) ~> attention(x)
@@ -172,7 +190,26 @@ EXERCISES = {
             What attention wrote is lost: the last sum begins from the stream before it.
         """,
     ),
-    "06.3": Code(
+    "06.3": Number(
+        value=1 / 6,
+        within=0.01,
+        wrong=[
+            (0.19, 0.215, "That is near 1/√24, which holds if a block adds a mean square of 1. Measure what one adds."),
+            (0.13, 0.152, "That is near 1/√48: there is one layer in a block here, not two."),
+            (0.02, 0.05, "That is near 1/24. Mean squares add up, not sizes: the root is missing."),
+        ],
+        section=DEPTH,
+    ),
+    "06.4": Choice(
+        right="b",
+        wrong={
+            "a": "A norm on the stream would keep the mean square at 1, too. But the gradient of up would not be 0.",
+            "c": "With up at 0 as well, down would get an input of 0, so its gradient would be 0. It is not.",
+            "d": "Overwriting would not make it exactly 1 each time, and the gradient of up would not be 0.",
+        },
+        section="zero-as-a-start",
+    ),
+    "06.5": Code(
         example=(10, 4, 1, 2, 1, 8, 2),
         cases=_sizes,
         section=COUNT,
@@ -189,6 +226,10 @@ EXERCISES = {
             no last norm:
             layers * layer + d ~> layers * layer
             The norm before the head is missing: it has d gains.
+
+            no gains at all:
+            + 2 * D ~> && * f + 2 * d ~> * f && layers * layer + d ~> layers * layer
+            The gains of the norms are missing, in the layers and at the end.
 
             no norms:
             matrices * d * f + 2 * d ~> matrices * d * f
@@ -235,24 +276,5 @@ EXERCISES = {
             layers * layer + d ~> layers * (layer + d)
             The last norm stands once, outside the layers.
         """,
-    ),
-    "06.4": Choice(
-        right="b",
-        wrong={
-            "a": "A norm on the stream would keep the mean square at 1, too. But the gradient of up would not be 0.",
-            "c": "With up at 0 as well, down would get an input of 0, so its gradient would be 0. It is not.",
-            "d": "Overwriting would not make it exactly 1 each time, and the gradient of up would not be 0.",
-        },
-        section="zero-as-a-start",
-    ),
-    "06.5": Number(
-        value=1 / 6,
-        within=0.01,
-        wrong=[
-            (0.19, 0.215, "That is near 1/√24, which holds if a block adds a mean square of 1. Measure what one adds."),
-            (0.13, 0.152, "That is near 1/√48: there is one layer in a block here, not two."),
-            (0.02, 0.05, "That is near 1/24. Mean squares add up, not sizes: the root is missing."),
-        ],
-        section=DEPTH,
     ),
 }
