@@ -5,7 +5,7 @@ import torch
 from blueberry_checks.engine.examine import Choice, Code, Number, Property
 
 MEMORY, BLOCK, COUNT, DEPTH = (
-    "a-layer-that-remembers", "the-block", "counting-them-by-hand", "a-stream-that-grows",
+    "a-layer-that-remembers", "the-block-in-two-lines", "counting-them-by-hand", "a-stream-that-grows",
 )  # fmt: skip
 
 
