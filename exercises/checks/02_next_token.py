@@ -7,6 +7,7 @@ import torch
 from blueberry_checks import rules
 from blueberry_checks.engine.examine import Choice, Code, Mistake
 
+
 def _texts(g):
     yield torch.tensor([2]), 3
     yield torch.tensor([1, 0]), 3

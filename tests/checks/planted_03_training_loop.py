@@ -342,7 +342,9 @@ PLANTED = {
             Wrong(10.0, CRAWLS, from_text=True),
             Wrong(100, TOO_LARGE, from_text=True),
             Wrong("16", "type", from_text=True),
-            Wrong(2.879, "That is a loss, or a very small rate: asked for is the learning rate itself.", from_text=True),
+            Wrong(
+                2.879, "That is a loss, or a very small rate: asked for is the learning rate itself.", from_text=True
+            ),
             Wrong(-20, "value"),
         ],
     ),
