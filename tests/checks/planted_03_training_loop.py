@@ -8,6 +8,7 @@ import math
 import torch
 from checks.planting import Planted, Wrong
 
+A_LOSS = "That is a loss, or a very small rate: asked for is the learning rate itself."
 CRAWLS = "Too small: after 50 steps the run is still on its way down."
 TOO_LARGE = "Too large: it learns fast at first, and the held-out loss ends higher."
 
