@@ -1,4 +1,4 @@
-"""The checks of chapter 02: counts, probabilities, surprise, gradients, draws."""
+"""The checks of chapter 02: counts, probabilities, surprise, draws."""
 
 import math
 
@@ -6,14 +6,6 @@ import torch
 
 from blueberry_checks import rules
 from blueberry_checks.engine.examine import Choice, Code, Mistake
-
-LOSSES = (
-    "cross_entropy", "cross_entropy_loss", "nll_loss", "log_softmax", "logsumexp", "logaddexp",
-    "CrossEntropyLoss", "NLLLoss", "LogSoftmax",
-)  # fmt: skip
-DERIVATIVES = (
-    "backward", "grad", "requires_grad_", "jacrev", "jacfwd", "jacobian", "vjp", "cross_entropy", "cross_entropy_loss",
-)  # fmt: skip
 
 
 def _texts(g):
@@ -42,22 +34,6 @@ def _measured_texts(g):
     yield 4 * torch.rand(40, generator=g), torch.arange(40) % 4, sizes
 
 
-def _scores(g):
-    """Logits and targets: small; rows and columns of unlike number; then large, and rows of unlike size."""
-    yield torch.tensor([[0.5, -1.0, 2.0]]), torch.tensor([1])
-    yield torch.randn(2, 3, generator=g), torch.tensor([2, 0])
-    yield torch.randn(7, 4, generator=g), torch.randint(4, (7,), generator=g)
-    yield 2 * torch.randn(33, 50, generator=g), torch.randint(50, (33,), generator=g)
-    yield torch.tensor([[1000.0, 0.0]]), torch.tensor([1])
-    yield torch.tensor([[1000.0, -1000.0, 999.0], [0.0, 1.0, 2.0]]), torch.tensor([0, 1])
-    yield torch.tensor([[-1000.0, -1001.0], [-500.0, 3.0]]), torch.tensor([1, 0])
-
-
-def _is_capped(answer):
-    surprises = [float(answer(torch.tensor([[x, 0.0]]), torch.tensor([1]))) for x in (200.0, 400.0)]
-    return all(map(math.isfinite, surprises)) and max(surprises) < 150 and surprises[0] > 5
-
-
 def _draws(g):
     """Logits, temperatures, u clear of the edges; then equal tokens whose float32 sums may end below the largest u."""
     edges = torch.tensor([0.0, 0.3, 0.999])
@@ -81,7 +57,7 @@ def _draws(g):
 
 def _sorted_first(logits, temperature, u):
     order = logits.argsort(descending=True, stable=True)
-    return order[rules("02.6").reference(logits[order], temperature, u)]
+    return order[rules("02.4").reference(logits[order], temperature, u)]
 
 
 EXERCISES = {
@@ -251,143 +227,6 @@ EXERCISES = {
         """,
     ),
     "02.4": Code(
-        example=(torch.tensor([[0.0, math.log(3.0)]]), torch.tensor([0])),
-        cases=_scores,
-        section="the-same-table-learned",
-        not_allowed=LOSSES,
-        edits=r"""
-            overflow:
-            - logits.max(dim=1, keepdim=True).values ~>
-            - logits.max(dim=1, keepdim=True).values ~> && log_total - chosen ~> -(chosen.exp() / log_total.exp()).log()
-            exp(1000) is inf in float32. Subtract something from each row first; the probabilities stay the same.
-
-            underflow:
-            shifted = ~> return -logits.softmax(dim=1)[range(len(logits)), targets].log().mean()\nshifted =
-            logits.max(dim=1, keepdim=True).values ~> logits.gather(1, targets[:, None])
-            Where the target's logit is far below the largest of its row, it comes out as inf: the target's probability
-            became 0, or (shifted by the target) another exponential inf. Take the logarithm on paper, and shift by the
-            largest.
-
-            one maximum:
-            logits.max(dim=1, keepdim=True).values ~> logits.max()
-            One maximum for the whole batch: in a row of much smaller logits all exponentials are 0. A row has its own.
-
-            sum:
-            .mean() ~> .sum()
-            That is the sum over the rows; the loss is their mean.
-
-            bits:
-            .mean() ~> .mean() / math.log(2)
-            sum(dim=1).log() ~> sum(dim=1).log2()
-            That is in bits, wholly or in one term: log2, or a factor 1/ln 2 more. The loss is in nats here.
-
-            every target:
-            .gather(1, targets[:, None])[:, 0] ~> [:, targets] && log_total - ~> log_total[:, None] -
-            Each row is read at the targets of all rows: [:, targets] makes an (N, N) table.
-
-            max(dim=1, ~> max(dim=0, && sum(dim=1) ~> sum(dim=0) && log_total - ~> log_total[targets] -
-            The softmax runs down the columns; a prediction is a row.
-
-            log_total - chosen ~> -logits.gather(1, targets[:, None])
-            log_total - chosen ~> -chosen
-            These are the logits themselves; softmax divides by the sum of all exponentials.
-
-            - chosen ~> - logits.gather(1, targets[:, None])[:, 0]
-            log_total - ~> log_total + logits.max(dim=1).values -
-            The maximum is subtracted in one of the two terms only; then it does not cancel.
-
-            .mean() ~>
-            That is the surprise of each row; the loss is their mean, a tensor without dimensions.
-
-            (log_total - chosen).mean() ~> -(chosen - log_total).exp().mean().log()
-            The logarithm of the mean probability is not the mean of the logarithms: each row has its own surprise.
-
-            (log_total - chosen).mean() ~> -(chosen - log_total).exp().mean()
-            (log_total - chosen).mean() ~> (chosen - log_total).exp().mean()
-            That is the probability of the targets. Their surprise is minus its logarithm.
-
-            shifted = ~> return -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1).mean()\nshifted =
-            That is the entropy: how surprised the model expects to be. Asked for is its surprise at the targets.
-        """,
-        mistakes=[
-            Mistake(
-                "capped",
-                "Surprises stop growing at some point: a small number inside the logarithm, or a clamp, hides the "
-                "underflow. A surprise of 1,000 nats must come out as 1,000.",
-                "the-same-table-learned",
-                sign=_is_capped,
-            ),
-        ],
-    ),
-    "02.5": Code(
-        example=(torch.tensor([[0.0, math.log(3.0)]]), torch.tensor([0])),
-        cases=_scores,
-        section="which-way-is-down",
-        not_allowed=DERIVATIVES,
-        edits=r"""
-            no mean:
-            / len(targets) ~>
-            It is right for one row, and N times too large for N: the loss is a mean over the rows.
-
-            all entries:
-            / len(targets) ~> / logits.numel()
-            V times too small: the mean goes over the N rows, not over all N × V entries.
-
-            / len(targets) ~> / logits.shape[1]
-            Divided by the size of the vocabulary; the mean goes over the N rows.
-
-            sign:
-            return gradient ~> return -gradient
-            The sign is wrong: this is the direction to go, the gradient points uphill.
-
-            -= 1 ~> -= 0
-            These are the probabilities alone. The right token's logit should be pulled up: something is missing.
-
-            -= 1 ~> += 1
-            1 is added at the target. With a larger logit there the loss falls: the gradient is negative.
-
-            -= 1 ~> = -1
-            -= 1 ~> = 1
-            The target's entry is set to a number of its own; its probability counts there too.
-
-            return gradient ~> return gradient * F.one_hot(targets, logits.shape[1])
-            Only the right token's entry is filled; the others' logits change the sum in the softmax too.
-
-            every target:
-            torch.arange(len(targets)), targets ~> :, targets
-            [torch.arange(len(targets)), targets] -= 1 ~> -= F.one_hot(targets, logits.shape[1]).sum(dim=0)
-            1 is taken away in every row at the targets of all rows; each row has only its own.
-
-            dim=1 ~> dim=0
-            The softmax runs down the columns; a prediction is a row.
-
-            overflow [the-same-table-learned]:
-            logits.softmax(dim=1) ~> logits.exp() / logits.exp().sum(dim=1, keepdim=True)
-            exp(1000) is inf in float32. Subtract something from each row first; the probabilities stay the same.
-
-            return gradient ~> return logits.softmax(dim=1).gather(1, targets[:, None]) * -gradient
-            return gradient ~> return logits.softmax(dim=1).gather(1, targets[:, None]) * gradient
-            That is the gradient of the probability, not of the surprise: the logarithm is missing.
-
-            logits.softmax(dim=1) ~> (logits - logits.max()).exp()\ngradient /= gradient.sum(dim=1, keepdim=True)
-            One maximum for the whole batch: in a row of much smaller logits every exponential becomes 0.
-
-            logits.softmax(dim=1) ~> logits.clone()
-            logits.softmax(dim=1) ~> logits.log_softmax(dim=1)
-            1 is taken from the logits, or from logarithms; take it from the probabilities.
-
-            / len(targets) ~> && -= 1 ~> -= 1 / len(targets)
-            return gradient / len(targets) ~> return gradient && dim=1) ~> dim=1) / len(targets)
-            Only one of the two terms is divided by N. The mean goes over both.
-
-            return gradient ~> return -F.one_hot(targets, logits.shape[1]) / logits.softmax(dim=1)
-            That is the derivative by the target's probability. Asked for is the one by the logits: the chain goes on.
-
-            logits.softmax(dim=1) ~> logits.softmax(dim=1) * (1 - logits.softmax(dim=1))
-            p(1 − p) is how a probability changes with its own logit. The logarithm in the loss makes p − 1 of it.
-        """,
-    ),
-    "02.6": Code(
         example=(torch.tensor([2.0, 1.0, 1.0]).log(), 0.5, torch.tensor([0.1, 0.6, 0.9])),
         cases=_draws,
         section="drawing-from-it",
@@ -464,12 +303,12 @@ EXERCISES = {
             Mistake(
                 "overflow",
                 "Where a logit over the temperature exceeds 88, its exponential is inf. Subtract the largest.",
-                "the-same-table-learned",
+                "drawing-from-it",
                 only=lambda logits, temperature, u: temperature > 0 and logits.max() / temperature > 88,
             ),
         ],
     ),
-    "02.7": Choice(
+    "02.5": Choice(
         right="c",
         wrong={
             "a": "It would be true if the batches had different lengths. Here each has batch_size × context targets, "

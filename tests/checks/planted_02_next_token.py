@@ -150,135 +150,7 @@ def correct_3_plain_python(nats, ids, token_bytes):
 # --- 02.4, from the text alone
 
 
-def wrong_4_naive_exp(logits, targets):
-    """exp without subtracting the maximum."""
-    p = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
-    return -p[torch.arange(len(targets)), targets].log().mean()
-
-
-def wrong_4_one_maximum_for_all(logits, targets):
-    """Subtracts the largest logit of the whole tensor; passes both worked examples."""
-    shifted = logits - logits.max()
-    log_p = shifted - shifted.exp().sum(dim=1, keepdim=True).log()
-    return -log_p.gather(1, targets[:, None]).mean()
-
-
-def wrong_4_epsilon_in_the_log(logits, targets):
-    """log(p + 1e-9) hides the underflow."""
-    e = (logits - logits.max(dim=1, keepdim=True).values).exp()
-    p = e / e.sum(dim=1, keepdim=True)
-    return -(p.gather(1, targets[:, None]) + 1e-9).log().mean()
-
-
-def wrong_4_sum_not_mean(logits, targets):
-    """Adds the surprises; passes both worked examples, where N = 1."""
-    m = logits.max(dim=1, keepdim=True).values
-    log_z = (logits - m).exp().sum(dim=1).log() + m[:, 0]
-    return (log_z - logits.gather(1, targets[:, None])[:, 0]).sum()
-
-
-def wrong_4_all_targets_in_every_row(logits, targets):
-    """Indexes [:, targets], an N by N table; right for N = 1."""
-    m = logits.amax(dim=1, keepdim=True)
-    log_p = logits - m - (logits - m).exp().sum(dim=1, keepdim=True).log()
-    return -log_p[:, targets].mean()
-
-
-def wrong_4_bits(logits, targets):
-    """Uses log2."""
-    m = logits.amax(dim=1, keepdim=True)
-    z = (logits - m).exp().sum(dim=1).log2()
-    own = (logits - m)[torch.arange(len(targets)), targets] / math.log(2)
-    return (z - own).mean()
-
-
-def correct_4_plain_python(logits, targets):
-    """Unusual but right: no tensor arithmetic at all, Python floats and math.fsum, one tensor at the end."""
-    losses = []
-    for row, target in zip(logits.tolist(), targets.tolist(), strict=False):
-        top = max(row)
-        total = math.fsum(math.exp(x - top) for x in row)
-        losses.append(math.log(total) + (top - row[target]))
-    return torch.tensor(math.fsum(losses) / len(losses), dtype=torch.float32)
-
-
-def correct_4_variable_called_logsumexp(logits, targets):
-    """Right; only names its own variable like a forbidden function (a text search for 'logsumexp' would refuse it)."""
-    top = logits.max(dim=-1).values
-    logsumexp = top + torch.log(torch.exp(logits - top.unsqueeze(-1)).sum(-1))
-    return torch.mean(logsumexp - torch.take_along_dim(logits, targets.unsqueeze(-1), -1).squeeze(-1))
-
-
-# --- 02.5, from the text alone
-
-
-def wrong_5_forgot_the_mean(logits, targets):
-    """p - onehot without 1/N; right for N = 1."""
-    g = torch.softmax(logits, dim=1)
-    g[torch.arange(len(targets)), targets] -= 1
-    return g
-
-
-def wrong_5_every_target_in_every_row(logits, targets):
-    """g[:, targets] -= 1 hits all rows; passes both worked examples."""
-    g = torch.softmax(logits, dim=1)
-    g[:, targets] -= 1
-    return g / len(targets)
-
-
-def wrong_5_changes_logits(logits, targets):
-    """Subtracts the maximum in place; right values."""
-    logits -= logits.max(dim=1, keepdim=True).values
-    e = logits.exp()
-    g = e / e.sum(dim=1, keepdim=True)
-    g[torch.arange(len(targets)), targets] -= 1
-    return g / len(targets)
-
-
-def wrong_5_sign(logits, targets):
-    """onehot - p: the direction of the step, not the gradient."""
-    hot = torch.zeros_like(logits)
-    hot[torch.arange(len(targets)), targets] = 1
-    return (hot - torch.softmax(logits, dim=1)) / len(targets)
-
-
-def wrong_5_divided_by_all_entries(logits, targets):
-    """Takes 'mean' over all N * V entries."""
-    hot = (targets[:, None] == torch.arange(logits.shape[1])).float()
-    return (torch.softmax(logits, dim=1) - hot) / logits.numel()
-
-
-def wrong_5_overflows(logits, targets):
-    """exp without the maximum (only wrong if 02.4's large logits are meant here too)."""
-    e = logits.exp()
-    g = e / e.sum(dim=1, keepdim=True)
-    g[torch.arange(len(targets)), targets] -= 1
-    return g / len(targets)
-
-
-def correct_5_differences_by_loops(logits, targets):
-    """Unusual but right: entry by entry in Python floats."""
-    n = len(targets)
-    rows = []
-    for row, target in zip(logits.tolist(), targets.tolist(), strict=False):
-        top = max(row)
-        e = [math.exp(x - top) for x in row]
-        z = math.fsum(e)
-        rows.append([(x / z - (j == target)) / n for j, x in enumerate(e)])
-    return torch.tensor(rows, dtype=torch.float32)
-
-
-def correct_5_variable_called_grad(logits, targets):
-    """Right; calls its own variable grad, the most natural name of all (a text search for 'grad' would refuse it)."""
-    grad = torch.softmax(logits, -1)
-    grad.scatter_add_(1, targets[:, None], -torch.ones(len(targets), 1))
-    return grad / logits.size(0)
-
-
-# --- 02.6, from the text alone
-
-
-def wrong_6_edge_to_the_left(logits, temperature, u):
+def wrong_4_edge_to_the_left(logits, temperature, u):
     """searchsorted without right=True (>= for >); passes the example."""
     if temperature == 0:
         best = int((logits == logits.max()).nonzero()[0])
@@ -288,7 +160,7 @@ def wrong_6_edge_to_the_left(logits, temperature, u):
     return torch.searchsorted(p.cumsum(0), u).clamp(max=alive)
 
 
-def wrong_6_sorted_first(logits, temperature, u):
+def wrong_4_sorted_first(logits, temperature, u):
     """Lays out the likeliest token first (as top-p code does); passes the example, which is sorted."""
     if temperature == 0:
         best = int((logits == logits.max()).nonzero()[0])
@@ -299,7 +171,7 @@ def wrong_6_sorted_first(logits, temperature, u):
     return order[torch.searchsorted(p.cumsum(0), u, right=True).clamp(max=alive)]
 
 
-def wrong_6_tiny_temperature_for_zero(logits, temperature, u):
+def wrong_4_tiny_temperature_for_zero(logits, temperature, u):
     """Replaces temperature 0 by 1e-6; passes the example."""
     temperature = max(temperature, 1e-6)
     p = torch.softmax(logits / temperature, dim=0)
@@ -307,7 +179,7 @@ def wrong_6_tiny_temperature_for_zero(logits, temperature, u):
     return torch.searchsorted(p.cumsum(0), u, right=True).clamp(max=alive)
 
 
-def wrong_6_changes_logits(logits, temperature, u):
+def wrong_4_changes_logits(logits, temperature, u):
     """logits /= temperature; right draws."""
     if temperature == 0:
         best = int((logits == logits.max()).nonzero()[0])
@@ -318,7 +190,7 @@ def wrong_6_changes_logits(logits, temperature, u):
     return torch.searchsorted(p.cumsum(0), u, right=True).clamp(max=alive)
 
 
-def wrong_6_returns_v(logits, temperature, u):
+def wrong_4_returns_v(logits, temperature, u):
     """No guard at the end; passes the example."""
     if temperature == 0:
         best = int((logits == logits.max()).nonzero()[0])
@@ -327,7 +199,7 @@ def wrong_6_returns_v(logits, temperature, u):
     return torch.searchsorted(p.cumsum(0), u, right=True)
 
 
-def wrong_6_clamped_to_an_impossible_one(logits, temperature, u):
+def wrong_4_clamped_to_an_impossible_one(logits, temperature, u):
     """Clamps to V - 1 even if that logit is -inf."""
     if temperature == 0:
         best = int((logits == logits.max()).nonzero()[0])
@@ -336,7 +208,7 @@ def wrong_6_clamped_to_an_impossible_one(logits, temperature, u):
     return torch.searchsorted(p.cumsum(0), u, right=True).clamp(max=len(logits) - 1)
 
 
-def wrong_6_times_temperature(logits, temperature, u):
+def wrong_4_times_temperature(logits, temperature, u):
     """Multiplies by the temperature (treats it as a sharpness)."""
     if temperature == 0:
         best = int((logits == logits.max()).nonzero()[0])
@@ -346,7 +218,7 @@ def wrong_6_times_temperature(logits, temperature, u):
     return torch.searchsorted(p.cumsum(0), u, right=True).clamp(max=alive)
 
 
-def wrong_6_probabilities_divided(logits, temperature, u):
+def wrong_4_probabilities_divided(logits, temperature, u):
     """Divides the probabilities and normalises again, which undoes it."""
     if temperature == 0:
         best = int((logits == logits.max()).nonzero()[0])
@@ -357,7 +229,7 @@ def wrong_6_probabilities_divided(logits, temperature, u):
     return torch.searchsorted(p.cumsum(0), u, right=True).clamp(max=alive)
 
 
-def correct_6_walk_with_loops(logits, temperature, u):
+def correct_4_walk_with_loops(logits, temperature, u):
     """Unusual but right: powers of the relative weights, then a walk along the stretches in Python floats (float64)."""
     scores = logits.tolist()
     top = max(scores)
@@ -379,7 +251,7 @@ def correct_6_walk_with_loops(logits, temperature, u):
     return torch.tensor(drawn, dtype=torch.int64)
 
 
-def correct_6_count_the_edges(logits, temperature, u):
+def correct_4_count_the_edges(logits, temperature, u):
     """Unusual but right: counts the running sums that are not greater than u, on the possible tokens only."""
     possible = torch.nonzero(logits > -math.inf)[:, 0]
     z = logits[possible].double()
@@ -442,48 +314,6 @@ def bytes_loop(nats, ids, token_bytes):
     return bits / size
 
 
-def surprise_by_softplus(logits, targets):
-    own = logits.gather(1, targets[:, None])
-    gaps = logits - own  # the target's own gap is 0, so each sum is at least 1
-    top = gaps.amax(dim=1, keepdim=True)
-    return (top[:, 0] + (gaps - top).exp().sum(dim=1).log()).mean()
-
-
-def surprise_in_double(logits, targets):
-    z = logits.double()
-    z = z - z.max(dim=1, keepdim=True).values
-    hot = torch.eye(z.shape[1], dtype=torch.float64)[targets]
-    return ((z.exp().sum(1).log() - (z * hot).sum(1)).sum() / len(z)).float()
-
-
-def surprise_clamped(logits, targets):
-    p = torch.softmax(logits, dim=1).clamp(min=1e-12)
-    return -p[torch.arange(len(p)), targets].log().mean()
-
-
-def surprise_borrowed(logits, targets):
-    return torch.nn.functional.cross_entropy(logits, targets)
-
-
-def gradient_with_one_hot(logits, targets):
-    hot = torch.nn.functional.one_hot(targets, logits.shape[1])
-    return (torch.softmax(logits, dim=1) - hot) / len(logits)
-
-
-def gradient_masked(logits, targets):
-    e = (logits - logits.amax(1, keepdim=True)).exp()
-    p = e / e.sum(1, keepdim=True)
-    right = torch.arange(logits.shape[1]) == targets[:, None]
-    return torch.where(right, p - 1, p) / targets.numel()
-
-
-def gradient_by_autograd(logits, targets):
-    z = logits.clone().requires_grad_()
-    loss = (z.logsumexp(dim=1) - z[torch.arange(len(z)), targets]).mean()
-    loss.backward()
-    return z.grad
-
-
 def draw_by_search(logits, temperature, u):
     if temperature == 0:
         return torch.full(u.shape, int(torch.argmax(logits)))
@@ -527,10 +357,6 @@ def pairs_in_one_row(ids, vocab_size):
     for a, b in pairwise(ids.tolist()):
         counts[a][b] += 1
     return torch.tensor(counts)
-
-
-def surprise_shifted_by_the_target(logits, targets):
-    return (logits - logits.gather(1, targets[:, None])).exp().sum(1).log().mean()
 
 
 def draw_nothing_beyond(logits, temperature, u):
@@ -592,50 +418,16 @@ PLANTED = {
         },
     ),
     "02.4": Planted(
-        correct=[correct_4_plain_python, correct_4_variable_called_logsumexp, surprise_by_softplus, surprise_in_double],
+        correct=[correct_4_walk_with_loops, correct_4_count_the_edges, draw_by_search, draw_one_at_a_time],
         wrong=[
-            Wrong(wrong_4_naive_exp, "overflow", from_text=True),
-            Wrong(wrong_4_one_maximum_for_all, "one maximum", from_text=True),
-            Wrong(wrong_4_epsilon_in_the_log, "capped", from_text=True),
-            Wrong(wrong_4_sum_not_mean, "sum", from_text=True),
-            Wrong(wrong_4_all_targets_in_every_row, "every target", from_text=True),
-            Wrong(wrong_4_bits, "bits", from_text=True),
-            Wrong(surprise_clamped, "capped"),
-            Wrong(surprise_shifted_by_the_target, "underflow"),
-            Wrong(surprise_borrowed, "library"),
-        ],
-        equivalent={
-            "one less: 0 (line 5)": "the only column is also the last",
-        },
-    ),
-    "02.5": Planted(
-        correct=[
-            correct_5_differences_by_loops,
-            correct_5_variable_called_grad,
-            gradient_with_one_hot,
-            gradient_masked,
-        ],
-        wrong=[
-            Wrong(wrong_5_forgot_the_mean, "no mean", from_text=True),
-            Wrong(wrong_5_every_target_in_every_row, "every target", from_text=True),
-            Wrong(wrong_5_changes_logits, "mutated", from_text=True),
-            Wrong(wrong_5_sign, "sign", from_text=True),
-            Wrong(wrong_5_divided_by_all_entries, "all entries", from_text=True),
-            Wrong(wrong_5_overflows, "overflow", from_text=True),
-            Wrong(gradient_by_autograd, "library"),
-        ],
-    ),
-    "02.6": Planted(
-        correct=[correct_6_walk_with_loops, correct_6_count_the_edges, draw_by_search, draw_one_at_a_time],
-        wrong=[
-            Wrong(wrong_6_edge_to_the_left, "impossible first", from_text=True),
-            Wrong(wrong_6_sorted_first, "sorted", from_text=True),
-            Wrong(wrong_6_tiny_temperature_for_zero, "tiny temperature", from_text=True),
-            Wrong(wrong_6_changes_logits, "mutated", from_text=True),
-            Wrong(wrong_6_returns_v, "beyond the vocabulary", from_text=True),
-            Wrong(wrong_6_clamped_to_an_impossible_one, "impossible last", from_text=True),
-            Wrong(wrong_6_times_temperature, "times", from_text=True),
-            Wrong(wrong_6_probabilities_divided, "no effect", from_text=True),
+            Wrong(wrong_4_edge_to_the_left, "impossible first", from_text=True),
+            Wrong(wrong_4_sorted_first, "sorted", from_text=True),
+            Wrong(wrong_4_tiny_temperature_for_zero, "tiny temperature", from_text=True),
+            Wrong(wrong_4_changes_logits, "mutated", from_text=True),
+            Wrong(wrong_4_returns_v, "beyond the vocabulary", from_text=True),
+            Wrong(wrong_4_clamped_to_an_impossible_one, "impossible last", from_text=True),
+            Wrong(wrong_4_times_temperature, "times", from_text=True),
+            Wrong(wrong_4_probabilities_divided, "no effect", from_text=True),
             Wrong(draw_zero_divides, "zero"),
             Wrong(draw_nothing_beyond, "nothing beyond u"),
             Wrong(draw_without_temperature, "no effect"),
@@ -644,7 +436,7 @@ PLANTED = {
             "one less: 0 (line 5)": "one dimension is the first and the last",
         },
     ),
-    "02.7": Planted(
+    "02.5": Planted(
         correct=["C", " c) "],
         wrong=[
             Wrong("a", "a", from_text=True),
