@@ -29,6 +29,7 @@ KNOWN_GPUS = {
     "T4": (65e12, 0.35),
 }
 CPU_FLAGS = ("avx2", "avx512", "avx512_bf16", "amx_tile")  # what the speed and the rounding of products hang on
+CPU_UTILISATION = {torch.float32: 0.55, torch.bfloat16: 0.28}  # share of the peak, on pocket, two cores
 PROFILES = ("smoke", "cpu", "t4", "gpu")
 CPU_CORE_PRICE = 0.045  # dollars an hour for one virtual core, a compute-optimized cloud machine, 2025
 
@@ -48,6 +49,14 @@ class Hardware:
     """FLOP/s of 16-bit matrix products: from the data sheet on a GPU, measured on a CPU; None if unknown."""
     price_per_hour: float | None
     """Dollars; None if unknown."""
+
+    def about(self, flops: float) -> str:
+        """How long training of so many FLOP will take, in words; "" where nobody has measured it."""
+        rate = CPU_UTILISATION.get(self.compute_dtype) if self.device == "cpu" else None
+        if not rate or not self.peak_flops:
+            return ""
+        seconds = flops / (rate * self.peak_flops)
+        return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
 
     def summary(self) -> dict:
         """The fields as plain JSON values, and those instructions of CPU_FLAGS that the processor has."""

@@ -1,10 +1,16 @@
 """The compute dtype follows the design's table; prices and profiles come from the environment where set."""
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
 from blueberry_lib import hardware
 from blueberry_lib.config import BlueberryError
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +44,17 @@ def test_this_cpu_is_described():
     assert found.name and found.cores >= 1 and found.peak_flops > 1e8
     assert found.price_per_hour == pytest.approx(hardware.CPU_CORE_PRICE * found.cores)
     assert found.summary()["compute_dtype"] in ("float32", "bfloat16")
+
+
+def test_a_run_is_said_to_take_what_the_recorded_one_took():
+    """The record of make speedrun on a machine with bfloat16; of a GPU nobody knows yet."""
+    record = json.loads((ROOT / "book" / "records" / "first_run.json").read_text(encoding="utf-8"))
+    peak = record["hardware"]["peak_flops"]
+    fast = hardware.Hardware("cpu", "", 2, None, torch.bfloat16, peak, None)
+    words, seconds, unit = fast.about(record["flops"]).rsplit(" ", 2)
+    assert (words, unit) == ("about", "s") and float(seconds) == pytest.approx(record["active_seconds"], rel=0.15)
+    assert replace(fast, compute_dtype=torch.float32, peak_flops=peak / 4).about(record["flops"]) == "about 2 min"
+    assert replace(fast, device="cuda").about(1e15) == replace(fast, peak_flops=None).about(1e15) == ""
 
 
 def test_a_missing_device_is_refused():

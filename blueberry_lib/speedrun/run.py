@@ -121,13 +121,16 @@ def run(
     checkpoints = Checkpoints(folder / "checkpoints")
     step = checkpoints.latest_step() if resume else None
     log = Log(folder / "log.jsonl", step)
+    flops = flops_per_token(config.model, *config.contexts)
+    takes = hardware.about(flops * (config.tokens - (step or 0) * config.tokens_per_step))
     say(
         f"{params:,} parameters, {config.train_tokens:,} of {len(data.train):,} tokens, {config.total_steps} steps"
-        f" of {config.tokens_per_step:,}; writing to {folder}" + (f"; going on after step {step}" if resume else "")
+        f" of {config.tokens_per_step:,}{takes and f', {takes} here'}; writing to {folder}"
+        + (f"; going on after step {step}" if resume else "")
     )
     loop = LoopConfig(
         config.total_steps, config.accumulation, config.optimizer.clip_norm, config.target_loss, config.eval_every,
-        config.checkpoint_every, flops_per_unit=flops_per_token(config.model, *config.contexts),
+        config.checkpoint_every, flops_per_unit=flops,
     )  # fmt: skip
     result = fit(
         model, batches, lambda model, batch: model(*batch),
