@@ -192,6 +192,19 @@ EXERCISES = {
             return u @ vt ~> return g / g.norm(dim=1, keepdim=True)
             Each row has length 1, but the rows are not at right angles to each other, so the singular values are not 1.
 
+            columns alone:
+            return u @ vt ~> return g / g.norm(dim=0, keepdim=True)
+            Each column has length 1, but the columns are not at right angles to each other.
+
+            signs alone:
+            return u @ vt ~> return g.sign()
+            return u @ vt ~> return (u @ vt).sign()
+            Every entry is -1, 0 or 1. The singular values should be 1, not the entries.
+
+            values inverted:
+            u @ vt ~> (u / _) @ vt
+            Each singular value s has become 1 / s. It should become 1.
+
             half of it:
             return u @ vt ~> return u
             That is U, the turned output directions, alone: the input's turn, V transposed, is missing.
@@ -215,6 +228,17 @@ EXERCISES = {
             polynomial by entry:
             (b * gram + c * gram @ gram) @ x ~> b * x**3 + c * x**5
             The polynomial is applied to each entry of x. It should act on the singular values, through matrix products.
+
+            third term of the wrong sign:
+            b * gram + c ~> b * gram - c
+            b * gram + c ~> -b * gram + c
+            (b * gram + c * gram @ gram) ~> -(b * gram - c * gram @ gram)
+            a * x + ~> a * x -
+            A term is subtracted. All three are added: the numbers a, b and c bring their signs along.
+
+            last X missing:
+            + (b * gram + c * gram @ gram) @ x ~> + b * gram + c * gram @ gram
+            The second and third terms end in X: without it they are powers of X Xᵀ alone.
 
             XᵀX on the left:
             x @ x.mT ~> x.mT @ x

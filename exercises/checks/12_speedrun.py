@@ -92,6 +92,22 @@ EXERCISES = {
             6 * n_layers ~> 12 * n_layers
             A token attends to half of the context on average: 6, not 12.
 
+            six missing:
+            6 * n_layers ~> n_layers
+            6 * matrix_params ~> matrix_params
+            6 * n_layers ~> n_layers && 6 * matrix_params ~> matrix_params
+            The factor 6 is missing from one of the two parts of a token's work, or from both.
+
+            sum for product:
+            6 * n_layers * d_model * context ~> 6 * (n_layers + d_model * context)
+            6 * n_layers * d_model * context ~> 6 * n_layers * (d_model + context)
+            Where layers, width and context meet, they are multiplied, not added.
+
+            one part per run:
+            6 * matrix_params + ~> 6 * matrix_params * tokens + && per_token * tokens ~> per_token
+            6 * n_layers ~> tokens * 6 * n_layers && per_token * tokens ~> per_token
+            Only one of the two parts is multiplied by tokens. Both are FLOPs per token, so add them up first.
+
             context squared:
             * context ~> * context**2
             * context ~> * context**2 / 2
@@ -203,6 +219,15 @@ EXERCISES = {
             rolled backwards:
             torch.cat((move[:, :, :1], move[:, :, :-1]), dim=2) ~> move.roll(-1, dims=2)
             Each token has the key of the token after it, and the last one the first's. It should be the one before.
+
+            along the entries:
+            move[:, :, :1], move[:, :, :-1]), dim=2 ~> move[..., :1], move[..., :-1]), dim=3
+            The entries inside a key have moved on. Dimension 2 holds the tokens.
+
+            along the batch:
+            (stay, move), dim=1 ~> (keys[:1], keys[:-1])
+            (move[:, :, :1], move[:, :, :-1]), dim=2 ~> (move[:1], move[:-1])
+            The keys have moved from one sequence of the batch to the next. Dimension 2 holds the tokens.
 
             the other half:
             stay, move = ~> move, stay = && (stay, move) ~> (move, stay)

@@ -177,6 +177,30 @@ EXERCISES = {
             x + (1 - s) * v ~> x - (1 - s) * v
             One of the two is right, the other walks the wrong way: back to time 0, on to time 1.
 
+            way alone:
+            x - s * v, x + (1 - s) * v ~> s * v, (1 - s) * v
+            x - s * v, x + (1 - s) * v ~> -s * v, (1 - s) * v
+            That is how far it walks, either way. Asked for is where it arrives: counted from x.
+
+            divided by the time:
+            x - s * v, x + (1 - s) * v ~> x - v / s, x + v / (1 - s)
+            v is divided by a time. To walk for a time s is to move by s times v.
+
+            from the start:
+            x + (1 - s) * v ~> x - s * v + (1 - s) * v
+            x + (1 - s) * v ~> x - s * v + s * v
+            The end is counted from the start of the line, and not for the whole time. From x, 1 - t is left.
+
+            x scaled too:
+            x - s * v, x + (1 - s) * v ~> s * x - v, (1 - s) * x + v
+            x + (1 - s) * v ~> (1 - s) * (x + v)
+            x - s * v ~> s * (x - v)
+            The time multiplies x. Only the velocity is multiplied by a time.
+
+            solved for the ends:
+            x - s * v, x + (1 - s) * v ~> (x - s * v) / (1 - s), (x - (1 - s) * v) / s
+            No division is needed: v already is the velocity of the whole line.
+
             division by t:
             x + (1 - s) * v ~> (x - (1 - s) * (x - s * v)) / s
             Solving for x₁ by a division fails at t = 0. From x you can walk there.

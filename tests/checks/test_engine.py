@@ -302,6 +302,25 @@ def test_which_of_two_results_is_right_and_on_which_inputs():
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
+        (lambda x, y, k: (y + k * x, k), "exchanged arguments"),
+        (lambda x, y, k: (x + (1 - k) * y, k), "k were 1 - k"),
+        (lambda x, y, k: (x + k * y[:1], k), "every row of y were its first"),
+        (lambda x, y, k: (x + k * y * y, k), "y were squared"),
+    ],
+)
+def test_an_argument_read_otherwise_is_seen(answer, expected):
+    rules = Code(
+        reference=lambda x, y, k: (x + k * y, k),
+        example=(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 5.0]), 0.3),
+        cases=lambda g: [(torch.randn(3, generator=g), torch.randn(3, generator=g), 0.6)],
+    )
+    outcome = examine(rules, answer)
+    assert outcome.cause == f"relation:{expected}" and "first is not right" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
         (lambda velocity, x, t: (velocity(x, t) + velocity(x, t)) / 2, "calls"),
         (lambda velocity, x, t: velocity(x, t[:1]), "handed"),
         (lambda velocity, x, t: velocity(x, 0.5), "handed"),

@@ -144,7 +144,8 @@ class Examination:
             cause, message = "handed", f"{trial.misuse[1]} {message}"
         elif stage in ("value", "shape"):
             stray = next((t.stray for t in trials if t.stray[0] == "handed"), trial.stray)
-            name, sentence = relation(self.names, alike, self.rules.tolerance)
+            meant = {} if stray[0] == "handed" else {"reference": self.rules.reference}
+            name, sentence = relation(self.names, alike, self.rules.tolerance, **meant)
             if name and stage == "shape":
                 message = f"{message} {sentence}"
             elif name:

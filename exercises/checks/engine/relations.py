@@ -1,8 +1,10 @@
 """What wrong results have to do with the right ones, whatever the exercise: true of every input that was tried."""
 
+from collections.abc import Callable
+
 import torch
 
-from blueberry_checks.engine.values import difference
+from blueberry_checks.engine.values import difference, fresh
 
 ORDINAL = ("first", "second", "third", "fourth", "fifth", "sixth")
 FORMS = {
@@ -29,11 +31,35 @@ FORMS = {
 }
 
 
-def relation(names: list[str], trials: list, tolerance: float | None) -> tuple[str, str]:
+INSTEAD = {
+    "{0} were 1 - {0}": lambda a: 1 - a,
+    "{0} had the other sign": lambda a: -a,
+    "{0} were 0": lambda a: 0 * a,
+    "{0} were 1": lambda a: 0 * a + 1,
+    "{0} were squared": lambda a: a * a,
+    "{0} were 1 / {0}": lambda a: 1 / a,
+    "{0} were the square root of {0}": lambda a: a**0.5,
+    "{0} were twice as large": lambda a: 2 * a,
+    "{0} were half as large": lambda a: a / 2,
+    "{0} were 3 times as large": lambda a: 3 * a,
+    "{0} were a third as large": lambda a: a / 3,
+    "{0} were two thirds as large": lambda a: a * 2 / 3,
+    "{0} were 6 times as large": lambda a: 6 * a,
+    "{0} were a sixth as large": lambda a: a / 6,
+    "every row of {0} were its first": lambda a: a[:1].expand_as(a),
+    "every entry of {0} were their mean": lambda a: a.mean().expand_as(a),
+    "{0} were in reverse order": lambda a: a.flip(0),
+    "the rows and columns of {0} were exchanged": lambda a: a.mT.reshape(a.shape),
+}
+
+
+def relation(
+    names: list[str], trials: list, tolerance: float | None, reference: Callable = lambda *a: None
+) -> tuple[str, str]:
     """(name, sentence) of what holds for trials (arguments, expected, got) that all end in other values; or two ""."""
     arguments, expected, got = zip(*trials, strict=True)
     if isinstance(expected[0], tuple | list):
-        return _of_parts(names, trials, tolerance)
+        return _of_parts(names, trials, tolerance, reference)
     try:
         e, g = ([torch.as_tensor(v).detach().double() for v in values] for values in (expected, got))
     except (TypeError, ValueError, RuntimeError):
@@ -72,7 +98,37 @@ def relation(names: list[str], trials: list, tolerance: float | None) -> tuple[s
             for what, form in (("times", lambda a, v: a * v), ("over", lambda a, v: a / v)):
                 if same([form(a, v) for a, v in zip(e, values, strict=True)]):
                     return f"{what} {name}", f"It is the right result {what} {name}."
-    return _of_places(e, g, tolerance or 1e-4)
+    return _of_arguments(names, trials, tolerance, reference) or _of_places(e, g, tolerance or 1e-4)
+
+
+def _of_arguments(names, trials, tolerance, reference) -> tuple[str, str] | None:
+    """The one argument that, read otherwise, would make the result right."""
+
+    def explains(change) -> bool:
+        try:
+            return all(not difference(reference(*change(list(fresh(a)))), g, tolerance) for a, _, g in trials)
+        except Exception:
+            return False
+
+    def read(i, form):
+        def change(own):
+            if not isinstance(own[i], int | float) and not isinstance(own[i], torch.Tensor):
+                raise TypeError
+            return [*own[:i], form(own[i]), *own[i + 1 :]]
+
+        return change
+
+    def exchange(i, j):
+        return lambda own: [own[j] if k == i else own[i] if k == j else a for k, a in enumerate(own)]
+
+    for j, name in enumerate(names):
+        for i, other in enumerate(names[:j]):
+            if explains(exchange(i, j)):
+                return "exchanged arguments", f"That would be right if {other} and {name} were exchanged."
+        for text, form in INSTEAD.items():
+            if explains(read(j, form)):
+                return text.format(name), f"That would be right if {text.format(name)}."
+    return None
 
 
 def _numbers(names, arguments):
@@ -87,7 +143,7 @@ def _numbers(names, arguments):
             yield f"the number of {name}'s entries", [a.numel() for a in column]
 
 
-def _of_parts(names, trials, tolerance) -> tuple[str, str]:
+def _of_parts(names, trials, tolerance, reference) -> tuple[str, str]:
     count = len(trials[0][1])
     if any(len(e) != count for _, e, _ in trials) or count > len(ORDINAL):
         return "", ""
@@ -95,10 +151,11 @@ def _of_parts(names, trials, tolerance) -> tuple[str, str]:
         return "pair", "The two results are the right ones in the wrong order."
     wrong = [i for i in range(count) if any(difference(e[i], g[i], tolerance) for _, e, g in trials)]
     if len(wrong) == count:
-        name, sentence = relation(names, [(a, e[0], g[0]) for a, e, g in trials], tolerance)
+        first = [(a, e[0], g[0]) for a, e, g in trials]
+        name, sentence = relation(names, first, tolerance, lambda *a: reference(*a)[0])
         return name, f"None of the {count} results is right. Of the first: {sentence}" if name else ""
     parts = [(a, e[wrong[0]], g[wrong[0]]) for a, e, g in trials if difference(e[wrong[0]], g[wrong[0]], tolerance)]
-    name, sentence = relation(names, parts, tolerance)
+    name, sentence = relation(names, parts, tolerance, lambda *a: reference(*a)[wrong[0]])
     which = " and ".join(ORDINAL[i] for i in wrong)
     return name or "parts", f"Of the {count} results the {which} is not right. {sentence}".strip()
 
