@@ -201,13 +201,13 @@ EXERCISES = {
         section=DEPTH,
     ),
     "06.4": Choice(
-        right="b",
+        right="d",
         wrong={
-            "a": "A norm on the stream would keep the mean square at 1, too. But the gradient of up would not be 0.",
-            "c": "With up at 0 as well, down would get an input of 0, so its gradient would be 0. It is not.",
-            "d": "Overwriting would not make it exactly 1 each time, and the gradient of up would not be 0.",
+            "a": "A norm on the stream would make the mean square 1 after every block. Here it is not.",
+            "b": "Blocks that write 0 would leave the mean square at exactly 1. Here the first block changes it.",
+            "c": "Then it would rise a little with each block, to about 1.03 after the first. Here it jumps, and stays.",
         },
-        section="zero-as-a-start",
+        section=DEPTH,
     ),
     "06.5": Code(
         example=(10, 4, 1, 2, 1, 8, 2),

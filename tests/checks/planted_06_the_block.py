@@ -184,7 +184,7 @@ PLANTED = {
             Wrong(1.0, "value"),
         ],
     ),
-    "06.4": Planted(correct=["b", "B"], wrong=[Wrong("a", "a"), Wrong("c", "c"), Wrong("d", "d"), Wrong(4, "type")]),
+    "06.4": Planted(correct=["d", "D"], wrong=[Wrong("a", "a"), Wrong("b", "b"), Wrong("c", "c"), Wrong(4, "type")]),
     "06.5": Planted(
         correct=[correct_5_grouped, correct_5_shapes],
         wrong=[
