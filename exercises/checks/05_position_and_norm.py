@@ -98,17 +98,9 @@ EXERCISES = {
             positions[:, None] ~> torch.arange(1, len(positions) + 1)[:, None]
             You count the tokens yourself. They are where `positions` says, which need not begin at 0.
 
-            positions start at 0:
-            positions[:, None] ~> (positions - positions[0])[:, None]
-            You measure from the first token. It turns by its own position, too.
-
             half the exponent:
             / half) ~> / x.shape[-1])
             Your frequencies are base^(−i/D). The exponent is −2i/D.
-
-            twice the exponent:
-            -torch ~> -2 * torch
-            Your frequencies are base^(−4i/D). The exponent is −2i/D.
 
             rising:
             (-torch ~> (torch
@@ -118,21 +110,9 @@ EXERCISES = {
             torch.arange(half) ~> torch.arange(1, half + 1)
             Your i runs from 1 to D/2. It runs from 0 to D/2 − 1, so pair 0 turns by 1 radian per token.
 
-            up to 1 over base:
-            / half) ~> / max(half - 1, 1))
-            Your last frequency is 1/base. It is base^(−(D−2)/D): the exponent stops one part before −1.
-
             one frequency:
             * frequencies ~> * torch.ones(half)
             Every pair turns by the position itself. Each has a frequency of its own.
-
-            degrees:
-            angles = positions[:, None] * frequencies ~> angles = torch.deg2rad(positions[:, None] * frequencies)
-            Your angles are taken as degrees; they are in radians.
-
-            in turns:
-            positions[:, None] ~> 2 * torch.pi * positions[:, None]
-            Your angles are 2π times as large. Pair 0 turns by 1 radian per token, not by a full circle.
 
             no column:
             positions[:, None] ~> positions
@@ -170,12 +150,6 @@ EXERCISES = {
             + eps ~>
             eps is not used, or too early or too late to matter. It is added to the mean square.
 
-            wide.square().mean(dim=-1, keepdim=True) + eps ~> (wide + eps).square().mean(dim=-1, keepdim=True)
-            You add eps to the numbers, before they are squared. It is added once, to the mean square.
-
-            + eps ~> + eps**2
-            eps is squared: it is added to the mean square as it is.
-
             a sum:
             .mean(dim=-1 ~> .sum(dim=-1
             You divide by the length of the token. The root of the *mean* square is √D times smaller.
@@ -193,19 +167,10 @@ EXERCISES = {
             .sqrt() ~>
             You divide by the mean square. Its root is missing.
 
-            mean size:
-            wide.square().mean(dim=-1, keepdim=True) + eps).sqrt() ~> wide.abs().mean(dim=-1, keepdim=True) + eps)
-            wide.square().mean(dim=-1, keepdim=True) ~> wide.abs().mean(dim=-1, keepdim=True).square()
-            You take the mean of the sizes; take the root of the mean of the squares.
-
             over the tokens:
             dim=-1 ~> dim=0
-            dim=-1 ~> dim=-2
-            The mean runs over tokens. Each token is divided by its own root: the last dimension.
-
-            over everything:
             mean(dim=-1, keepdim=True) ~> mean()
-            All tokens are divided by the same number. Each has a root of its own.
+            The mean runs over tokens. Each token is divided by its own root: the last dimension.
 
             gain too early:
             wide = x.float() ~> wide = x.float() * gain && / root * gain ~> / root
@@ -215,20 +180,12 @@ EXERCISES = {
             * gain ~>
             The gain is not used.
 
-            1 + gain:
-            * gain ~> * (1 + gain)
-            You multiply by 1 + gain. Some models keep their gains that way; here it is the gain itself.
-
-            wide / root ~> wide * root
-            You multiply by the root.
-
             no keepdim:
             , keepdim=True ~>
             Without keepdim the roots have lost their last dimension: they do not stand as a column, one for each token.
 
             float16:
             x.float() ~> x
-            wide.square() ~> x.square()
             The squares are taken in float16, where 300² is infinite. Go to float32 first.
 
             float32 returned:
@@ -265,7 +222,6 @@ EXERCISES = {
             power of r:
             r**3 ~> r**2
             r**3 ~> r
-            r**3 ~> r**4
             The second term is divided by another power of r than the third: r² from 1/r, one more from the root.
 
             own number alone:
@@ -277,26 +233,14 @@ EXERCISES = {
             + eps ~>
             eps is missing from the root.
 
-            eps after the root:
-            + eps).sqrt() ~> ).sqrt() + eps
-            You add eps to the root; it belongs to the mean square, before the root is taken.
-
             direct way:
             grad_y / r - ~> grad_y -
             The direct way lacks its divisor: y[j] is x[j] / r, so its slope is 1 / r.
-
-            only the second way:
-            grad_y / r - ~> -
-            Only the way through the root is there. x also reaches y directly.
 
             sum of squares:
             x.square().mean ~> x.square().sum
             x.square().mean ~> x.square().sum && (grad_y * x).mean ~> (grad_y * x).sum
             Your root is that of the sum of the squares: y is x over the root of the *mean* square.
-
-            no x:
-            - x * shared ~> - shared
-            In the second term x[j] is missing: a number of x that is 0 does not move the root.
 
             shared without x:
             (grad_y * x) ~> grad_y
@@ -307,19 +251,10 @@ EXERCISES = {
             (grad_y * x) ~> x.square()
             In the mean, each y[i] counts as much as the loss minds it: grad_y[i].
 
-            grad_y for x:
-            - x * shared ~> - grad_y * shared
-            The second term has the direction of x, not of grad_y.
-
             over everything:
             (grad_y * x).mean(dim=-1, keepdim=True) ~> (grad_y * x).mean()
             (grad_y * x).mean(dim=-1, keepdim=True) ~> (grad_y * x).mean(dim=0)
             The mean runs over other tokens as well. Each token has its own root, and nothing to do with the others.
-
-            the norm itself:
-            return grad_y / r - x * shared / r**3 ~> return x / r
-            return grad_y / r - x * shared / r**3 ~> return grad_y * x / r
-            That is y, not a gradient.
 
             projection:
             shared = (grad_y * x).mean(dim=-1, keepdim=True) ~> \
