@@ -3,7 +3,6 @@
 The first of each kind were written from the exercises' text alone, before their checkers existed.
 """
 
-import codecs
 import math
 
 import torch
@@ -271,3 +270,261 @@ def correct_4_plain_python(lengths):
     sizes = lengths.tolist()
     T = max(sizes)
     return torch.tensor([[[j == i or T - n <= j < i for j in range(T)] for i in range(T)] for n in sizes])
+
+
+def cut_by_threshold(logits, top_k, top_p):
+    """Right: each token against the probability of all that come before it."""
+    V = logits.shape[-1]
+    if top_k is not None:
+        larger = (logits[..., None, :] > logits[..., :, None]).sum(-1)
+        logits = torch.where(larger < top_k, logits, -torch.inf)
+    if top_p is None or top_p >= 1:
+        return logits
+    p, i = logits.double().softmax(-1), torch.arange(V)
+    first = (p[..., None, :] > p[..., :, None]) | ((p[..., None, :] == p[..., :, None]) & (i < i[:, None]))
+    return torch.where((first * p[..., None, :]).sum(-1) < top_p, logits, -torch.inf)
+
+
+def cut_with_topk_of_too_many(logits, top_k, top_p):
+    if top_k is not None:
+        logits = logits.masked_fill(logits < logits.topk(top_k).values[..., -1:], -torch.inf)
+    return correct_1_scatter(logits, None, top_p)
+
+
+def cut_one_at_top_p_one(logits, top_k, top_p):
+    logits = correct_1_scatter(logits, top_k, None)
+    if top_p is not None:
+        ordered, ids = torch.sort(logits, descending=True, stable=True)
+        p = ordered.softmax(-1)
+        logits = logits.masked_fill(torch.zeros_like(p).scatter(-1, ids, p.cumsum(-1) - p) >= top_p, -torch.inf)
+    return logits
+
+
+def cut_only_top_k(logits, top_k, top_p):
+    return correct_1_scatter(logits, top_k, None)
+
+
+def cut_as_probabilities(logits, top_k, top_p):
+    return correct_1_scatter(logits, top_k, top_p).softmax(-1)
+
+
+def cut_for_two_dimensions(logits, top_k, top_p):
+    assert logits.ndim == 2
+    return correct_1_scatter(logits, top_k, top_p)
+
+
+def bytes_of_first_error(pending):
+    """Right: the error says where."""
+    try:
+        pending.decode()
+        cut = len(pending)
+    except UnicodeDecodeError as error:
+        cut = error.start
+    return pending[:cut].decode(), bytes(pending[cut:])
+
+
+def bytes_one_by_one(pending):
+    """Right: characters are taken off the front as long as they are whole."""
+    text = ""
+    while pending:
+        size = 1 + sum(pending[0] >= limit for limit in (0xC0, 0xE0, 0xF0))
+        if len(pending) < size:
+            break
+        text += pending[:size].decode()
+        pending = pending[size:]
+    return text, pending
+
+
+def bytes_incremental(pending):
+    import codecs
+
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    text = decoder.decode(pending)
+    return text, decoder.getstate()[0]
+
+
+def bytes_at_most_two(pending):
+    for kept in (0, 1, 2):
+        try:
+            end = len(pending) - kept
+            return pending[:end].decode(), pending[end:]
+        except UnicodeDecodeError:
+            pass
+
+
+def bytes_rest_lost(pending):
+    return bytes_of_first_error(pending)[0], b""
+
+
+def bytes_last_index(pending):
+    """Looks at the last byte without asking whether there is one."""
+    return ("", pending) if pending[-1] > 255 else bytes_of_first_error(pending)
+
+
+def bytes_as_list(pending):
+    text, rest = bytes_of_first_error(pending)
+    return text, list(rest)
+
+
+def step_by_the_last_row(q, k, v, keys, values):
+    """Right: in a loop over heads."""
+    keys, values = torch.cat((keys, k[:, :, None]), -2), torch.cat((values, v[:, :, None]), -2)
+    rows = []
+    for b in range(q.shape[0]):
+        heads = []
+        for h in range(q.shape[1]):
+            w = torch.softmax(keys[b, h] @ q[b, h] / math.sqrt(q.shape[2]), 0)
+            heads.append(w @ values[b, h])
+        rows.append(torch.stack(heads))
+    return torch.stack(rows), keys, values
+
+
+def step_borrowed(q, k, v, keys, values):
+    keys, values = torch.cat((keys, k[:, :, None]), 2), torch.cat((values, v[:, :, None]), 2)
+    y = torch.nn.functional.scaled_dot_product_attention(q[:, :, None], keys, values)
+    return y[:, :, 0], keys, values
+
+
+def step_newest_first(q, k, v, keys, values):
+    keys, values = torch.cat((k[:, :, None], keys), 2), torch.cat((v[:, :, None], values), 2)
+    w = torch.softmax(torch.einsum("bhd,bhsd->bhs", q, keys) / math.sqrt(q.shape[-1]), -1)
+    return torch.einsum("bhs,bhse->bhe", w, values), keys, values
+
+
+def step_root_of_tokens(q, k, v, keys, values):
+    keys, values = torch.cat((keys, k[:, :, None]), 2), torch.cat((values, v[:, :, None]), 2)
+    w = torch.softmax(torch.einsum("bhd,bhsd->bhs", q, keys) / math.sqrt(keys.shape[-2]), -1)
+    return torch.einsum("bhs,bhse->bhe", w, values), keys, values
+
+
+def step_fixed_window(q, k, v, keys, values):
+    keys, values = torch.cat((keys[:, :, 1:], k[:, :, None]), 2), torch.cat((values[:, :, 1:], v[:, :, None]), 2)
+    w = torch.softmax(torch.einsum("bhd,bhsd->bhs", q, keys) / math.sqrt(q.shape[-1]), -1)
+    return torch.einsum("bhs,bhse->bhe", w, values), keys, values
+
+
+def step_overwrites(q, k, v, keys, values):
+    """Writes into the cache that it was given."""
+    y, all_keys, all_values = correct_3_einsum(q, k, v, keys, values)
+    keys.zero_()
+    return y, all_keys, all_values
+
+
+def mask_by_repeat(lengths):
+    """Right: real tokens on both sides, and the diagonal."""
+    T = int(lengths.max())
+    real = torch.arange(T).flip(0) < lengths[:, None]
+    return (real[:, None] & torch.ones(T, T).bool().tril()) | torch.eye(T).bool()
+
+
+def mask_padding_sees_padding(lengths):
+    T = int(lengths.max())
+    real = torch.arange(T) >= T - lengths[:, None]
+    return (real[:, None, :] == real[:, :, None]) & torch.ones(T, T).bool().tril()
+
+
+def mask_triangle_only(lengths):
+    T = int(lengths.max())
+    return torch.ones(len(lengths), T, T, dtype=torch.bool).tril()
+
+
+def mask_for_heads(lengths):
+    return mask_by_repeat(lengths)[:, None]
+
+
+def mask_one_too_many(lengths):
+    T = int(lengths.max())
+    t = torch.arange(T)
+    return ((t > (T - lengths)[:, None, None]) & (t <= t[:, None])) | (t == t[:, None])
+
+
+PLANTED = {
+    "07.1": Planted(
+        correct=[correct_1_row_by_row, correct_1_scatter, cut_by_threshold],
+        wrong=[
+            Wrong(wrong_1_crossing_token_cut, "crossing token cut", from_text=True),
+            Wrong(wrong_1_top_p_before_top_k, "top-p first", from_text=True),
+            Wrong(wrong_1_exactly_k, "ties of top-k", from_text=True),
+            Wrong(wrong_1_gathered_with_ids, "places for ids", from_text=True),
+            Wrong(wrong_1_zero_for_cut, "0 for cut", from_text=True),
+            Wrong(wrong_1_in_place, "mutated", from_text=True),
+            Wrong(cut_with_topk_of_too_many, "k beyond V"),
+            Wrong(cut_one_at_top_p_one, "one cuts"),
+            Wrong(cut_only_top_k, "no top-p"),
+            Wrong(cut_as_probabilities, "probabilities"),
+            Wrong(cut_for_two_dimensions, "no rows"),
+        ],
+    ),
+    "07.2": Planted(
+        correct=[correct_2_lead_byte, correct_2_error_start, bytes_of_first_error, bytes_one_by_one],
+        wrong=[
+            Wrong(wrong_2_replaced, "replaced", from_text=True),
+            Wrong(wrong_2_ignored, "thrown away", from_text=True),
+            Wrong(wrong_2_all_or_nothing, "all or nothing", from_text=True),
+            Wrong(wrong_2_real_replacement_held, "a real one held", from_text=True),
+            Wrong(wrong_2_slice_by_minus_zero, "minus zero", from_text=True),
+            Wrong(wrong_2_high_bytes_held, "high bytes held", from_text=True),
+            Wrong(bytes_incremental, "library"),
+            Wrong(bytes_at_most_two, "range(4) ~> range(3)"),
+            Wrong(bytes_rest_lost, "thrown away"),
+            Wrong(bytes_last_index, "nothing at all"),
+            Wrong(bytes_as_list, "type"),
+        ],
+        equivalent={"one more: 4 (line 2)": "no text has four incomplete bytes"},
+    ),
+    "07.3": Planted(
+        correct=[correct_3_einsum, correct_3_allocated, step_by_the_last_row],
+        wrong=[
+            Wrong(wrong_3_not_itself, "not itself", from_text=True),
+            Wrong(wrong_3_causal_triangle, "causal triangle", from_text=True),
+            Wrong(wrong_3_no_root, "no scale", from_text=True),
+            Wrong(wrong_3_old_cache_returned, "old cache", from_text=True),
+            Wrong(wrong_3_one_row_too_many, "one row too many", from_text=True),
+            Wrong(step_borrowed, "library"),
+            Wrong(step_newest_first, "newest first"),
+            Wrong(step_root_of_tokens, "math.sqrt(q.shape[-1]) ~> math.sqrt(keys.shape[2])"),
+            Wrong(step_fixed_window, "oldest dropped"),
+            Wrong(step_overwrites, "mutated"),
+        ],
+    ),
+    "07.4": Planted(
+        correct=[correct_4_loop, correct_4_plain_python, mask_by_repeat],
+        wrong=[
+            Wrong(wrong_4_padding_right, "padding at the right", from_text=True),
+            Wrong(wrong_4_empty_rows, "empty rows", from_text=True),
+            Wrong(wrong_4_not_causal, "not causal", from_text=True),
+            Wrong(wrong_4_hidden_is_true, "hidden is True", from_text=True),
+            Wrong(wrong_4_floats, "dtype", from_text=True),
+            Wrong(mask_padding_sees_padding, "padding sees padding"),
+            Wrong(mask_triangle_only, "padding not hidden"),
+            Wrong(mask_for_heads, "shape"),
+            Wrong(mask_one_too_many, "first real token hidden"),
+        ],
+    ),
+    "07.5": Planted(
+        correct=["c", " C) "],
+        wrong=[
+            Wrong("a", "a", from_text=True),
+            Wrong("b", "b", from_text=True),
+            Wrong("d", "d", from_text=True),
+            Wrong("e", "e", from_text=True),
+            Wrong("the counter", "type"),
+        ],
+    ),
+    "07.6": Planted(
+        correct=[677 / 740, 0.915, torch.tensor(0.9149)],
+        wrong=[
+            Wrong(63 / 740, "That is the share that stops. The others end in a loop.", from_text=True),
+            Wrong(
+                1.0, "A walk that arrives at the end of the text stops: the characters there are followed by nothing."
+            ),
+            Wrong(
+                785 / 848, "You start from each place in the text. Each context counts once, however often it occurs."
+            ),
+            Wrong(660 / 723, "That is the share for 7 characters; 8 are asked for."),
+            Wrong(91.5, "That is in percent; a share from 0 to 1 is asked for.", from_text=True),
+            Wrong(0.5, "value"),
+            Wrong("all", "type"),
+        ],
+    ),
+}
