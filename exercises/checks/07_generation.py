@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from blueberry_checks import rules
 from blueberry_checks.engine.examine import Choice, Code, Mistake, Number
 
 
@@ -22,11 +21,6 @@ def _cut_cases(g: torch.Generator):
     yield torch.randn(5, 5, generator=g), None, 0.2
     yield 2 * torch.randn(2, 3, 7, generator=g), None, 0.6
     yield 2 * torch.randn(2, 400, generator=g), 300, 0.95
-
-
-def _top_p_first(logits, top_k, top_p):
-    cut = rules("07.1").reference
-    return cut(logits, top_k, None).masked_fill(cut(logits, None, top_p).isinf(), -torch.inf)
 
 
 def _texts(g: torch.Generator):
@@ -86,7 +80,7 @@ EXERCISES = {
 
             ties of top-k:
             kept = logits.masked_fill(logits < least, -torch.inf) ~> \
-            kept = logits.masked_fill(logits.sort(-1, True, stable=True).indices.argsort(-1) >= top_k, -torch.inf)
+            kept = logits.masked_fill(logits.argsort(dim=-1, descending=True, stable=True).argsort(-1) >= top_k, -torch.inf)
             Of several logits equal to the k-th largest you keep only some. All of them stay.
 
             logits < least ~> logits <= least
@@ -111,9 +105,9 @@ EXERCISES = {
             kept.sort(dim=-1, descending=True, stable=True) ~> [x.flip(-1) for x in kept.sort(dim=-1, stable=True)]
             Of equal tokens you keep those with the higher ids. The lower id comes first.
 
-            top-p of everything:
+            top-p first:
             ordered.softmax(dim=-1) ~> logits.softmax(dim=-1).gather(-1, ids)
-            top_p is compared with probabilities from before top_k. What top_k left adds up to 1 again.
+            top_p is compared with probabilities from before top_k. It comes second, and what top_k has left adds up to 1 again.
 
             one cuts:
             top_p is not None and top_p < 1 ~> top_p is not None
@@ -136,12 +130,6 @@ EXERCISES = {
             top_p has no effect.
         """,
         mistakes=[
-            Mistake(
-                "top-p first",
-                "top_p looks at what top_k has left, whose probabilities add up to 1 again. In yours it "
-                "looks at all tokens.",
-                wrong=_top_p_first,
-            ),
             Mistake(
                 "k beyond V",
                 "It works, but where top_k is larger than the vocabulary. Then there is nothing to cut.",
@@ -189,18 +177,14 @@ EXERCISES = {
             range(4) ~> range(3)
             It gives up where three bytes of four are there.
 
-            from the left:
-            range(4) ~> range(len(pending), -1, -1)
-            It stops at the shortest beginning that decodes, and that is no text at all. Find the longest.
-
             minus zero:
             pending[: len(pending) - kept] ~> pending[:-kept]
             pending[: len(pending) - kept] ~> pending[:-kept] && pending[len(whole) :] ~> pending[-kept:]
             Where nothing is to be kept back, all is: pending[:-0] is pending[:0], which is empty.
 
             high bytes held:
-            for kept in range(4): ~> cut = len(pending.rstrip(bytes(range(128, 256))))\n\
-            return pending[:cut].decode(), pending[cut:]\nfor kept in ():
+            for kept in range(4): ~> cut = len(pending.rstrip(bytes(range(128, 256)))) \
+            \nreturn pending[:cut].decode(), pending[cut:]\nfor kept in ():
             Whole characters at the end are held back if their bytes are above 0x7F. Count: the first byte of a character tells
             how many follow.
 
