@@ -17,6 +17,7 @@ def _cut_cases(g: torch.Generator):
     yield torch.tensor([-math.inf, 0.0, 1.0, -math.inf]), 3, 0.9
     yield torch.randn(2, 3, generator=g), 9, None
     yield torch.randn(2, 3, generator=g), None, None
+    yield torch.randn(4, 6, generator=g), 3, None
     yield torch.randn(3, 12, generator=g), 4, 0.7
     yield torch.randn(5, 5, generator=g), None, 0.2
     yield 2 * torch.randn(2, 3, 7, generator=g), None, 0.6
