@@ -362,8 +362,7 @@ EXERCISES = {
             "query looks at everything before it. In the table the first tokens are right.",
             "b": "For a short prompt the last column is padding, and the first new token would continue the padding. In the "
             "table the first tokens are right.",
-            "d": "Keys of an earlier request would be seen by all rows, from the first new token on. The longest prompt would be "
-            "wrong too.",
+            "d": "Keys of an earlier request would be seen by all rows, so the longest prompt would go wrong as well.",
             "e": "Rounding can decide between two tokens that are almost equally probable, in any row and at any step. Here every "
             "short prompt is wrong from its second token on, and the longest never.",
         },
