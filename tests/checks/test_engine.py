@@ -356,3 +356,9 @@ def test_a_known_crash_is_another_ones_only_with_the_same_words():
 
 def test_only_infinity_agrees_with_infinity():
     assert difference(math.inf, 5.0, None) == "value" and difference(math.inf, math.inf, None) == ""
+
+
+def test_tensors_of_booleans_are_compared():
+    expected = torch.tensor([True, False])
+    assert difference(expected, expected.clone(), None) == "" and difference(expected, ~expected, None) == "value"
+    assert difference(expected, expected.int(), None) == "dtype"

@@ -63,6 +63,8 @@ def difference(expected, got, tolerance: float | None) -> str:
             return "shape"
         if got.dtype != expected.dtype:
             return "dtype"
+        if expected.dtype == torch.bool:  # torch has no abs of it
+            return "" if torch.equal(expected, got) else "value"
         relative = TOLERANCE.get(expected.dtype, 0.0) if tolerance is None else tolerance
         scale = expected[expected.isfinite()].abs().max().item() if expected.isfinite().any() else 0.0
         close = torch.allclose(got, expected, rtol=relative, atol=relative * min(scale, 1.0), equal_nan=True)
