@@ -1,6 +1,6 @@
 """Sampling with a key-value cache: one token at a time, many prompts at once."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import torch
 from tokenizers import Tokenizer
@@ -62,12 +62,13 @@ def stream(
     top_p: float | None = None,
     stop_tokens: Collection[int] = (),
     seed: int | None = None,
+    sampler: Callable[..., Tensor] = sample,
 ) -> Iterator[list[int | None]]:
     """Continue ``prompts``, lists of token ids; yields a list with the next id of each, None for one that
     has met a stop token. Ends when all have, or after ``max_new_tokens``.
 
-    With a ``seed`` the draws repeat. Raises BlueberryError for bad settings, an empty prompt, and where prompt and new
-    tokens exceed the model's context.
+    With a ``seed`` the draws repeat. ``sampler`` takes what ``sample`` takes. Raises BlueberryError for bad settings,
+    an empty prompt, and where prompt and new tokens exceed the model's context.
     """
     _check(model, prompts, max_new_tokens, temperature, top_k, top_p)
     device = model.embedding.weight.device
@@ -85,7 +86,7 @@ def stream(
         if count:
             decoder = decoder or Decoder(model, cache)
             logits = decoder(tokens)
-        tokens = sample(logits, temperature, top_k, top_p, generator)  # (B,)
+        tokens = sampler(logits, temperature, top_k, top_p, generator)  # (B,)
         ids = tokens.tolist()
         yield [None if done else i for done, i in zip(finished, ids, strict=True)]
         if stop_tokens:

@@ -1,5 +1,7 @@
 """Causal self-attention with grouped queries, rotary positions, QK-norm and a key-value cache."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -80,17 +82,29 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: 
 
 
 class Attention(nn.Module):
-    """(B, T, d_model) → (B, T, d_model)."""
+    """(B, T, d_model) → (B, T, d_model).
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    ``norm`` (a class), ``rotate`` and ``attend`` replace RMSNorm, ``apply_rope`` and the causal ``attend`` of q, k and
+    v. With a cache the library's ``attend`` answers all the same, since it takes a mask.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        layer: int,
+        norm: Callable[[int], nn.Module] = RMSNorm,
+        rotate: Callable[[Tensor, Tensor, Tensor], Tensor] = apply_rope,
+        attend: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
         super().__init__()
+        self.rotate, self.own_attend = rotate, attend
         self.layer, self.head_dim, self.key_offset = layer, config.head_dim, config.key_offset
         self.query = nn.Linear(config.d_model, config.n_heads * config.head_dim, bias=False)
         self.key = nn.Linear(config.d_model, config.n_kv_heads * config.head_dim, bias=False)
         self.value = nn.Linear(config.d_model, config.n_kv_heads * config.head_dim, bias=False)
         self.output = nn.Linear(config.n_heads * config.head_dim, config.d_model, bias=False)
-        self.query_norm = RMSNorm(config.head_dim)
-        self.key_norm = RMSNorm(config.head_dim)
+        self.query_norm = norm(config.head_dim)
+        self.key_norm = norm(config.head_dim)
         self.value_share = nn.Parameter(torch.tensor(0.5)) if config.value_residual and layer else None
 
     def project(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,7 +112,7 @@ class Attention(nn.Module):
         ``decoding.projection`` does the same for one token in fewer operations."""
         split = (*x.shape[:2], -1, self.head_dim)  # (B, T, heads, D)
         q, k, v = (linear(x).view(split).transpose(1, 2) for linear in (self.query, self.key, self.value))
-        return apply_rope(self.query_norm(q), *rope), apply_rope(self.key_norm(k), *rope), v
+        return self.rotate(self.query_norm(q), *rope), self.rotate(self.key_norm(k), *rope), v
 
     def forward(
         self,
@@ -109,8 +123,8 @@ class Attention(nn.Module):
         mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Returns the output and this layer's own values (B, H_kv, T, D), for ``first_values`` of later layers."""
-        q, k, own = self.project(x, rope)
-        v = own
+        q, k, values = self.project(x, rope)
+        v = values
         if self.key_offset:
             still, moved = k.chunk(2, dim=1)
             moved = previous_keys(moved) if cache is None else cache.previous_keys(self.layer, moved)
@@ -119,5 +133,6 @@ class Attention(nn.Module):
             v = torch.lerp(first_values, v, self.value_share.to(v.dtype))
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
-        y = attend(q, k, v, mask, causal=cache is None)
-        return self.output(y.flatten(1) if x.ndim == 2 else y.transpose(1, 2).flatten(2)), own
+        own = self.own_attend if cache is None else None
+        y = own(q, k, v) if own else attend(q, k, v, mask, causal=cache is None)
+        return self.output(y.flatten(1) if x.ndim == 2 else y.transpose(1, 2).flatten(2)), values

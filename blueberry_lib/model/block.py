@@ -1,5 +1,7 @@
 """One transformer block: attention, then a feed-forward layer, each added to the residual stream."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from blueberry_lib.config import ModelConfig
@@ -9,14 +11,27 @@ from blueberry_lib.model.position import RMSNorm
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + feed_forward(norm(x)); (B, T, d_model) → (B, T, d_model)."""
+    """x + attention(norm(x)), then x + feed_forward(norm(x)); (B, T, d_model) → (B, T, d_model).
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    The classes of its parts are arguments; ``parts`` are what else the attention takes.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        layer: int,
+        norm: Callable[[int], nn.Module] = RMSNorm,
+        attention: Callable[..., nn.Module] = Attention,
+        feed_forward: Callable[[ModelConfig], nn.Module] | None = None,
+        **parts,
+    ) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.d_model)
-        self.attention = Attention(config, layer)
-        self.feed_forward_norm = RMSNorm(config.d_model)
-        if config.n_experts:
+        self.attention_norm = norm(config.d_model)
+        self.attention = attention(config, layer, norm=norm, **parts)
+        self.feed_forward_norm = norm(config.d_model)
+        if feed_forward is not None:
+            self.feed_forward = feed_forward(config)
+        elif config.n_experts:
             from blueberry_lib.model.moe import MixtureOfExperts  # brings in torch's compiler, which takes a second
 
             self.feed_forward = MixtureOfExperts(config)

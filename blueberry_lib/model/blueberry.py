@@ -1,5 +1,7 @@
 """The Blueberry language model: embedding, blocks, head, and how its weights start."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,14 +16,24 @@ INIT_STD = 0.02
 
 
 class Blueberry(nn.Module):
-    """A decoder-only transformer: token ids (B, T) in, logits (B, T, V) or a loss out."""
+    """A decoder-only transformer: token ids (B, T) in, logits (B, T, V) or a loss out.
 
-    def __init__(self, config: ModelConfig) -> None:
+    ``block`` and ``norm`` are the classes to use; ``parts`` are what else ``Block`` and ``Attention`` take: attention,
+    feed_forward, rotate, attend. One's own block or attention takes what ours takes, the cache included.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        block: Callable[..., nn.Module] = Block,
+        norm: Callable[[int], nn.Module] = RMSNorm,
+        **parts,
+    ) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
-        self.norm = RMSNorm(config.d_model)
+        self.blocks = nn.ModuleList(block(config, layer, norm=norm, **parts) for layer in range(config.n_layers))
+        self.norm = norm(config.d_model)
         self.head = None if config.tied else nn.Linear(config.d_model, config.vocab_size, bias=False)
         cos, sin = rope_tables(config.head_dim, config.context_length, config.rope_base)
         self.register_buffer("cos", cos, persistent=False)

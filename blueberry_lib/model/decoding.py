@@ -16,7 +16,7 @@ from blueberry_lib.model.attention import Attention, KVCache
 from blueberry_lib.model.block import Block
 from blueberry_lib.model.blueberry import Blueberry
 from blueberry_lib.model.feed_forward import SquaredReLU, SwiGLU
-from blueberry_lib.model.position import RMSNorm, rope_2d
+from blueberry_lib.model.position import RMSNorm, apply_rope, rope_2d
 
 
 def normalization(gain: Tensor, eps: float) -> Callable[[Tensor], Tensor]:
@@ -70,7 +70,7 @@ def bare(module: nn.Module, dtype: torch.dtype) -> Any:
     ``forward``, quicker to start. Modules that are not listed here, such as experts, stay as they are."""
     if isinstance(module, nn.Linear):
         return product(module.weight, dtype)
-    if isinstance(module, RMSNorm):
+    if type(module) is RMSNorm:
         return normalization(module.gain, module.eps)
     if isinstance(module, nn.ModuleList):
         return [bare(part, dtype) for part in module]
@@ -86,14 +86,27 @@ def bare(module: nn.Module, dtype: torch.dtype) -> Any:
     return made
 
 
+def ours(block: nn.Module) -> bool:
+    """Whether the forms in this file compute what a block does: those for norms, turns and the attention are ours."""
+    attention = getattr(block, "attention", None)
+    if type(block) is not Block or type(attention) is not Attention:
+        return False
+    return attention.rotate is apply_rope and type(attention.query_norm) is type(attention.key_norm) is RMSNorm
+
+
 class Decoder:
     """Continues each row of a cache by a token: ``decoder(tokens)``, (B,) → logits (B, V).
 
     ``positions`` (S, 2) are the coordinates of all places, those in the cache included, if tokens have two. It copies
-    many of the weights when it is made, and does not see later changes to them.
+    many of the weights when it is made, and does not see later changes to them. A model with blocks of one's own is run
+    by its own forward pass.
     """
 
     def __init__(self, model: Blueberry, cache: KVCache, positions: Tensor | None = None) -> None:
+        self.whole, self.positions = None if all(map(ours, model.blocks)) else model, positions
+        if self.whole is not None:
+            self.cache = cache
+            return
         dtype = compute_dtype(model.embedding.weight)
         self.model, self.cache, self.head = bare(model, dtype), cache, product(model.head_weight, dtype)
         cos, sin = model.cos, model.sin
@@ -103,6 +116,10 @@ class Decoder:
 
     def __call__(self, tokens: Tensor) -> Tensor:
         cache = self.cache
+        if self.whole is not None:
+            place = slice(cache.position, cache.position + 1)
+            positions = None if self.positions is None else self.positions[None, place]
+            return self.whole.logits(self.whole.hidden(tokens[:, None], cache, positions)[:, -1])
         rope = self.cos[cache.position], self.sin[cache.position]
         x = self.model.through_blocks(tokens, rope, cache, cache.mask(1))
         cache.position += 1

@@ -84,9 +84,11 @@ class Exercise:
 
     def piece(self, answer):
         """The answer itself if it is correct, else our own function in its place; says which where it is ours."""
-        if examine(self.rules, answer).status in ("correct", "library"):
+        status = examine(self.rules, answer).status
+        if status in ("correct", "library"):
             return answer
-        print(f"{self.name} is not done yet: what follows uses the library's own.")
+        what = "is not done yet" if status == "not started" else "is not right yet (check it to see why)"
+        print(f"{self.name} {what}: what follows uses the library's own.")
         return self.rules.reference
 
 
