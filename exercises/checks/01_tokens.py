@@ -115,8 +115,12 @@ EXERCISES = {
             It goes round: the last id of a word is followed by nothing, not by the first.
         """,
         mistakes=[
-            Mistake("zeros", "There are entries with a count of 0; only pairs that occur have one.", BY_HAND,
-                    sign=lambda f: 0 in f({(1, 2): 1, (3,): 2}).values()),
+            Mistake(
+                "zeros",
+                "There are entries with a count of 0; only pairs that occur have one.",
+                BY_HAND,
+                sign=lambda f: 0 in f({(1, 2): 1, (3,): 2}).values(),
+            ),
         ],
     ),
     "01.2": Code(
@@ -208,7 +212,6 @@ EXERCISES = {
 
             start forgotten:
             waiting = waiting[len(text.encode("utf-8")) :] ~> waiting = b"" if text else waiting
-            waiting = waiting[len(text.encode("utf-8")) :] ~> waiting = b""
             A token can end one character and begin the next. The beginning was thrown away with what was shown.
 
             waiting[len(text.encode("utf-8")) :] ~> waiting[len(text) :]
@@ -221,9 +224,6 @@ EXERCISES = {
             at the end:
             return out ~> return [""] * (len(ids) - 1) + ["".join(out)] if ids else []
             Everything is shown with the last token. Show each character as soon as it is complete.
-
-            "ignore") ~> "replace")
-            It shows � for what is not complete yet. An unfinished end has to wait.
         """,
     ),
     "01.5": Choice(
@@ -241,7 +241,11 @@ EXERCISES = {
         wrong=[
             (0, 200, "That looks like bits per byte. Asked for is the size of the vocabulary that has the fewest."),
             (201, 511, "There the table sees only a byte or little more at a time. Try a larger vocabulary."),
-            (4000, 1e12, "The fewest tokens do not make the best model: most pairs are rare now. Compare the bits per byte."),
+            (
+                4000,
+                1e12,
+                "The fewest tokens do not make the best model: most pairs are rare now. Compare the bits per byte.",
+            ),
         ],
         section=SIZE,
     ),

@@ -6,6 +6,9 @@ from itertools import pairwise
 
 from checks.planting import Planted, Wrong
 
+FEW = "There the table sees only a byte or little more at a time. Try a larger vocabulary."
+MANY = "The fewest tokens do not make the best model: most pairs are rare now. Compare the bits per byte."
+
 # --- 01.1, from the text alone
 
 
@@ -13,7 +16,7 @@ def wrong_1_adds_one(words):
     """Ignores how often a word occurs."""
     counts = {}
     for word in words:
-        for pair in zip(word, word[1:], strict=False):
+        for pair in pairwise(word):
             counts[pair] = counts.get(pair, 0) + 1
     return counts
 
@@ -339,8 +342,8 @@ PLANTED = {
     "01.6": Planted(
         correct=[1024, 1024.0],
         wrong=[
-            Wrong(257, "There the table sees only a byte or little more at a time. Try a larger vocabulary.", from_text=True),
-            Wrong(4096, "The fewest tokens do not make the best model: most pairs are rare now. Compare the bits per byte."),
+            Wrong(257, FEW, from_text=True),
+            Wrong(4096, MANY, from_text=True),
             Wrong(2.5, "That looks like bits per byte. Asked for is the size of the vocabulary that has the fewest."),
             Wrong("large", "type"),
         ],
