@@ -33,7 +33,7 @@ def matrix_params(config: ModelConfig) -> int:
 def flops_per_token(config: ModelConfig, *contexts: int) -> float:
     """Floating-point operations to train on one token: 2 per matrix entry forward, 4 backward, and causal attention, in
     which a token sees half the context on average; the mean over ``contexts``, if not the model's own. Elementwise work
-    and the optimizer are not counted (the convention of Kaplan et al., 2020, and of PaLM's MFU)."""
+    and the optimizer are not counted (as in Kaplan et al., 2020; PaLM's MFU counts attention over all pairs)."""
     contexts = contexts or (config.context_length,)
     products, attention = 6 * matrix_params(config), 6 * config.n_layers * config.d_model
     return sum(products + attention * context for context in contexts) / len(contexts)
