@@ -342,7 +342,7 @@ PLANTED = {
     "01.6": Planted(
         correct=[1024, 1024.0],
         wrong=[
-            Wrong(257, FEW, from_text=True),
+            Wrong(257, FEW),
             Wrong(4096, MANY, from_text=True),
             Wrong(2.5, "That looks like bits per byte. Asked for is the size of the vocabulary that has the fewest."),
             Wrong("large", "type"),

@@ -223,7 +223,8 @@ def _number(rules: Number, answer) -> Outcome:
         return Outcome("not yet", "type", f"The answer is a number; this is {cut(repr(answer))}.")
     value = rules.value() if callable(rules.value) else rules.value
     if abs(number - value) <= rules.within:
-        return Outcome("correct", "", f"Within {rules.within:g} of what comes out.")
+        near = f"Within {rules.within:g} of what comes out." if rules.within else "It is what comes out."
+        return Outcome("correct", "", near)
     for low, high, message in rules.wrong:
         if low <= number <= high:
             return Outcome("not yet", message, message, section=rules.section)
