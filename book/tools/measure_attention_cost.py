@@ -10,14 +10,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from record_head import measured
 
 from blueberry_lib.hardware import detect, keep_freed_memory
-from blueberry_lib.training.folder import versions, write_json
+from blueberry_lib.training.folder import write_json
 
 TARGET = Path(__file__).parents[2] / "blueberry_lib" / "recorded" / "attention_cost.json"
 HEADS, HEAD_DIM = 8, 64
@@ -78,12 +78,10 @@ def main() -> None:
         print(point, flush=True)
     longest = points[-1]
     record = {
-        "what": "seconds of one layer's attention, forward, one sequence, 8 heads of 64, float32, medians",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": detect("cpu").name,
-        "hardware": detect("cpu").summary(),
+        **measured(
+            "seconds of one layer's attention, forward, one sequence, 8 heads of 64, float32, medians", detect("cpu")
+        ),
         "threads": torch.get_num_threads(),
-        "versions": versions(),
         "points": points,
         "slope": {name: slope(points, name) for name in ("plain", "fused", "projections")},
         "longest": longest

@@ -9,19 +9,16 @@ than 0.4 of its length, as in book/what_we_tried.md; the same is counted for str
 
 import argparse
 import zlib
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from record_head import measured
 
 from blueberry_lib.data.prepare import prepare
 from blueberry_lib.generation import generate
 from blueberry_lib.hardware import detect
-from blueberry_lib.model import Blueberry
-from blueberry_lib.speedrun.recipes import get_recipe
-from blueberry_lib.speedrun.run import encode_prompt
-from blueberry_lib.training.checkpoint import Checkpoints, load_model
-from blueberry_lib.training.folder import read_json, versions, write_json
+from blueberry_lib.speedrun.run import encode_prompt, load_run
+from blueberry_lib.training.folder import read_json, write_json
 
 TARGET = Path(__file__).parents[2] / "blueberry_lib" / "recorded" / "generation.json"
 COUNT, LENGTH, SHARE, SEEDS = 100, 128, 0.4, (3, 4, 5, 6, 7)
@@ -40,9 +37,7 @@ def main() -> None:
     run = parser.parse_args().run
     data = prepare("stdlib", vocab_size=4096)
     tokenizer = data.tokenizer()
-    model = Blueberry(get_recipe("best", "pocket").model)
-    load_model(Checkpoints(run / "checkpoints").latest(), model)
-    model.eval()
+    model, _ = load_run(run)
 
     def loops(prompts: list[list[int]], **settings) -> int:
         return sum(is_loop(tokenizer.decode(row)) for row in generate(model, prompts, LENGTH, **settings))
@@ -60,11 +55,9 @@ def main() -> None:
     print("after 128 tokens of held-back code: greedy", greedy, "drawn", drawn, "the code itself", real)
     hardware = detect("cpu")
     record = {
-        "what": "of 100 continuations of 128 tokens, those that zlib compresses below 0.4 of their length",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": hardware.name,
-        "hardware": hardware.summary(),
-        "versions": versions(),
+        **measured(
+            "of 100 continuations of 128 tokens, those that zlib compresses below 0.4 of their length", hardware
+        ),
         "data_sha256": data.sha256,
         "val_loss": read_json(run / "record.json")["val_loss"],
         "seeds": SEEDS,

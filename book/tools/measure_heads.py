@@ -9,10 +9,10 @@ spreads evenly.
 """
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from record_head import measured
 
 from blueberry_lib.data.batches import TokenBatches
 from blueberry_lib.data.prepare import prepare
@@ -24,7 +24,7 @@ from blueberry_lib.speedrun.recipes import get_recipe
 from blueberry_lib.speedrun.run import evaluator
 from blueberry_lib.training import LoopConfig, fit
 from blueberry_lib.training.clock import Clock
-from blueberry_lib.training.folder import versions, write_json
+from blueberry_lib.training.folder import write_json
 
 TARGET = Path(__file__).parents[2] / "blueberry_lib" / "recorded" / "heads.json"
 TEXT = "def add(self, item):\n    self.items.append(item)\n    self.count += 1\n    self."
@@ -119,12 +119,10 @@ def main() -> None:
     for row in rows:
         print({key: round(value, 3) for key, value in row.items()})
     record = {
-        "what": "attention weights of the pocket model trained by the recipe best on 2**20 tokens of stdlib",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        **measured(
+            "attention weights of the pocket model trained by the recipe best on 2**20 tokens of stdlib", hardware
+        ),
         "seed": 0,
-        "machine": hardware.name,
-        "hardware": hardware.summary(),
-        "versions": versions(),
         "data_sha256": data.sha256,
         "model": asdict(recipe.model),
         "val_loss": loss,

@@ -8,17 +8,17 @@ Writes blueberry_lib/recorded/induction.json. The model and the task are the cha
 import argparse
 import statistics
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from record_head import measured
 from torch import Tensor, nn
 
 from blueberry_lib.hardware import detect
 from blueberry_lib.model.attention import previous_keys
 from blueberry_lib.model.position import apply_rope, rope_tables
-from blueberry_lib.training.folder import versions, write_json
+from blueberry_lib.training.folder import write_json
 
 TARGET = Path(__file__).parents[2] / "blueberry_lib" / "recorded" / "induction.json"
 VOCABULARY, LENGTH, WIDTH, HEADS, BATCH, STEPS = 32, 48, 64, 2, 64, 300
@@ -154,12 +154,11 @@ def main() -> None:
         arms[name] = {"rates": by_rate, "best_rate": best, "repeated": spread([r["repeated"] for r in chosen])}
         arms[name] |= {"new": spread([r["new"] for r in chosen]), "heads": heads}
     record = {
-        "what": "attention-only models on sequences that repeat; loss at repeated tokens, nats, 500 fresh sequences",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": detect("cpu").name,
-        "hardware": detect("cpu").summary(),
+        **measured(
+            "attention-only models on sequences that repeat; loss at repeated tokens, nats, 500 fresh sequences",
+            detect("cpu"),
+        ),
         "threads": torch.get_num_threads(),
-        "versions": versions(),
         "settings": {"width": WIDTH, "heads": HEADS, "batch": BATCH, "steps": STEPS, "rates": RATES, "seeds": seeds},
         "arms": arms,
         "runs": runs,

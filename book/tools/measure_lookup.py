@@ -8,15 +8,15 @@ Writes blueberry_lib/recorded/lookup.json. The model and the task are the chapte
 import argparse
 import statistics
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from record_head import measured
 from torch import Tensor, nn
 
 from blueberry_lib.hardware import detect
-from blueberry_lib.training.folder import versions, write_json
+from blueberry_lib.training.folder import write_json
 
 TARGET = Path(__file__).parents[2] / "blueberry_lib" / "recorded" / "lookup.json"
 PAIRS, KEYS, VALUES, WIDTH, BATCH, STEPS, RATE = 8, 16, 16, 128, 128, 200, 3e-3
@@ -114,12 +114,11 @@ def main() -> None:
         for name, rows in runs.items()
     }
     record = {
-        "what": "one layer of attention on a lookup task, with parts left out; accuracy on 2,000 fresh sequences",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": detect("cpu").name,
-        "hardware": detect("cpu").summary(),
+        **measured(
+            "one layer of attention on a lookup task, with parts left out; accuracy on 2,000 fresh sequences",
+            detect("cpu"),
+        ),
         "threads": torch.get_num_threads(),
-        "versions": versions(),
         "settings": {"pairs": PAIRS, "width": WIDTH, "batch": BATCH, "steps": STEPS, "rate": RATE, "seeds": seeds},
         "arms": summary,
         "runs": runs,

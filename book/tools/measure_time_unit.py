@@ -8,10 +8,10 @@ blueberry_lib/recorded/time_unit.json: validation losses at fixed times and nois
 
 import argparse
 import statistics
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from record_head import measured
 
 from blueberry_lib.data.batches import RowBatches
 from blueberry_lib.images import diffusion_transformer
@@ -22,7 +22,7 @@ from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.optim.schedules import learning_rate_factor
 from blueberry_lib.training import LoopConfig, fit
 from blueberry_lib.training.average import Averaged
-from blueberry_lib.training.folder import versions, write_json
+from blueberry_lib.training.folder import write_json
 from blueberry_lib.training.run import begin
 
 TARGET = Path(__file__).parents[2] / "blueberry_lib" / "recorded" / "time_unit.json"
@@ -64,11 +64,7 @@ def main() -> None:
     losses = {unit: [run["val_loss"] for run in runs if run["unit"] == unit] for unit in UNITS}
     more = [a - b for a, b in zip(losses["t"], losses["thousand_t"], strict=True)]
     record = {
-        "what": "validation loss of the digits model with t and with 1,000 t in its time embedding",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": hardware.name,
-        "hardware": hardware.summary(),
-        "versions": versions(),
+        **measured("validation loss of the digits model with t and with 1,000 t in its time embedding", hardware),
         "data_sha256": data.sha256,
         "steps": arguments.steps,
         "mean": {unit: statistics.fmean(values) for unit, values in losses.items()},

@@ -1,9 +1,8 @@
 """What the records of picture models have in common."""
 
-from datetime import UTC, datetime
+from record_head import measured
 
 from blueberry_lib.hardware import detect
-from blueberry_lib.training.folder import versions
 
 
 def rounded(value):
@@ -20,11 +19,7 @@ def head(what: str, run: dict) -> dict:
     hardware, config = detect("cpu"), run["config"]
     training = {**config["training"], "data": config["training"]["data"].split(":")[0]}
     return {
-        "what": what,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": hardware.name,
-        "hardware": hardware.summary(),
-        "versions": versions(),
+        **measured(what, hardware),
         "params": run["params"],
         "config": {**config, "training": training},
     }

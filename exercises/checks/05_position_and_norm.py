@@ -85,12 +85,12 @@ EXERCISES = {
 
             halves exchanged:
             a, b = ~> b, a =
-            torch.cat((a * angles.cos() - b * angles.sin(), b * angles.cos() + a * angles.sin()) ~> \
-                torch.cat((b * angles.cos() + a * angles.sin(), a * angles.cos() - b * angles.sin())
+            a * angles.cos() - b * angles.sin(), b * angles.cos() + a * angles.sin() ~> \
+                b * angles.cos() + a * angles.sin(), a * angles.cos() - b * angles.sin()
             The halves have changed places: at position 0 a token should come out as it went in.
 
             a used after it was turned:
-            (a * angles.cos() - b * angles.sin(), ~> (a, && return ~> a = a * angles.cos() - b * angles.sin()\nreturn
+            turned = a * angles.cos() - b * angles.sin(), ~> a = a * angles.cos() - b * angles.sin()\nturned = a,
             b is turned with the new a. Both need the old ones.
 
             tokens counted:

@@ -72,6 +72,5 @@ def test_every_cell_fits_the_page_and_nothing_reads_the_checkout(path):
     )
     for cell in code:
         lines = cell.source.splitlines()
-        folded = "hide-input" in cell.metadata.get("tags", [])  # set-up and plots of chapters 03 to 07 wait to be split
-        assert len(lines) <= (65 if folded else 40) and max(map(len, lines)) <= 120, lines[0]
+        assert len(lines) <= 35 and max(map(len, lines)) <= 85, lines[0]
         assert "../" not in cell.source, lines[0]
