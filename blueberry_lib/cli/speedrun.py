@@ -13,6 +13,7 @@ from blueberry_lib.speedrun.compare import compare_recipes, ladder, reproduce, s
 from blueberry_lib.speedrun.leaderboard import fill, load_records
 from blueberry_lib.speedrun.recipes import RECIPES, get_recipe
 from blueberry_lib.speedrun.records import read_record, read_records
+from blueberry_lib.speedrun.run import final_loss
 from blueberry_lib.speedrun.verify import claims, describe_claims, faults, verdicts
 from blueberry_lib.training.folder import write_json
 
@@ -162,11 +163,18 @@ class SpeedrunVerify:
     """Only the challenger's records with this budget."""
     against_recipe: str | None = None
     """Only this recipe's records of the others."""
+    final: bool = False
+    """Evaluate the models of finished runs, given by their record.json, on the test split, once all else is settled."""
 
     def run(self) -> None:
         challenger = read_records(self.records, self.recipe, self.tokens)
-        if self.against:
-            print(describe_claims(claims(read_records(self.against, self.against_recipe), challenger)))
+        others = read_records(self.against, self.against_recipe) if self.against else []
+        if self.final:
+            challenger = self.tested(self.records, challenger)
+            others = self.tested(self.against, others)
+        if others:
+            print(describe_claims(claims(others, challenger)))
+        if others or self.final:
             return
         wrong = 0
         for record in challenger:
@@ -176,6 +184,21 @@ class SpeedrunVerify:
             print(f"{name}: " + ("; ".join(found) if found else "agrees with itself and the rules"))
         if wrong:
             raise BlueberryError(f"{wrong} of {len(challenger)} records cannot stand as they are.")
+
+    @staticmethod
+    def tested(paths: tuple[Path, ...], records: list[dict]) -> list[dict]:
+        """The records of runs, with the test split's loss for that of validation."""
+        if len(records) != len(paths) or not all((path.parent / "checkpoints").is_dir() for path in paths):
+            raise BlueberryError("--final needs the models: give the record.json of each run, in its folder.")
+        found = []
+        for path, record in zip(paths, records, strict=True):
+            test = final_loss(path.parent)
+            print(
+                f"{record['recipe']}, seed {record['seed']}: test loss {test['loss']:.4f} ± {test['loss_error']:.4f} "
+                f"nats a token (standard error over documents), validation {record['val_loss']:.4f}"
+            )
+            found.append({**record, "val_loss": test["loss"]})
+        return found
 
 
 @dataclass(frozen=True)

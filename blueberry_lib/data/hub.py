@@ -36,7 +36,7 @@ from blueberry_lib.data.corpora import OFFLINE, Document, stamps
 
 CHUNK = 2_048  # ids in an example of the blueberry dataset
 BLOCK = 20_000 * CHUNK  # tokens; corpora are downloaded by 1, 4, 16 … blocks, so that like runs share one
-VALIDATION = 513 * CHUNK  # the least whole chunks that hold the tracks' 1,048,576 + 1
+HELD_OUT = 513 * CHUNK  # for validation, and for the test: the least whole chunks that hold the tracks' 1,048,576 + 1
 TEXT_BYTES = 6  # of text for a training token: about 5 with SmolLM2's tokenizer, and 15 % of it are held out
 MAX_BLOCKS = 16  # of text: 3.9 GB, whose lines take about 64 bytes of memory each
 CHECKPOINT = 2**22  # bytes between two records of how far a download is
@@ -93,7 +93,7 @@ def sources(spec: str) -> tuple[Source, ...]:
 def limit(spec: str, train_tokens: int) -> int:
     """Bytes to download so that a corpus holds about ``train_tokens`` for training (more, as it goes by blocks)."""
     chunked = spec.startswith("blueberry")
-    held = BLOCK - VALIDATION if chunked else BLOCK
+    held = BLOCK - 2 * HELD_OUT if chunked else BLOCK
     blocks = 1
     while spec != "blueberry:40M" and held + (blocks - 1) * BLOCK < train_tokens:
         blocks *= 4
@@ -180,11 +180,13 @@ def documents(spec: str, folder: Path) -> Iterator[Document]:
 
 
 def chunks(spec: str, folder: Path) -> dict[str, Iterable[np.ndarray]]:
-    """The ids that ``fetch`` wrote, the first VALIDATION of them for validation."""
-    if (folder / "examples").stat().st_size <= 2 * VALIDATION:
-        raise BlueberryError(f"{spec} has no more than {VALIDATION:,} tokens, which are held out for validation.")
+    """The ids that ``fetch`` wrote, the first HELD_OUT of them for validation and as many more for the test."""
+    if (folder / "examples").stat().st_size <= 4 * HELD_OUT:
+        raise BlueberryError(f"{spec} has no more than {2 * HELD_OUT:,} tokens, which are held out.")
     ids = np.memmap(folder / "examples", "<u2", "r")
-    return {"train": (ids[i : i + BLOCK] for i in range(VALIDATION, len(ids), BLOCK)), "val": [ids[:VALIDATION]]}
+    val, test = ids[:HELD_OUT], ids[HELD_OUT : 2 * HELD_OUT]
+    train = (ids[i : i + BLOCK] for i in range(2 * HELD_OUT, len(ids), BLOCK))
+    return {"train": train, "val": [val], "test": [test]}
 
 
 def _resolve(spec: str, source: Source) -> str | None:

@@ -18,9 +18,9 @@ from tqdm import tqdm
 from blueberry_lib.config import BlueberryError
 from blueberry_lib.data import corpora, hub, shards, tokens
 from blueberry_lib.data.corpora import Document
-from blueberry_lib.data.shards import SPLITS, TokenData, cache_folder
+from blueberry_lib.data.shards import TokenData, cache_folder
 
-FORMAT = 2  # counted up when the same corpus would give other tokens
+FORMAT = 3  # counted up when the same corpus would give other tokens
 BAR = {"unit": " texts", "unit_scale": True, "delay": 5, "leave": False, "disable": None}  # where it takes longer
 
 
@@ -38,11 +38,18 @@ class Corpus:
     on_hub: bool = False
     smollm: bool = False
     """Whether SmolLM2's tokenizer is used unless another is named; else one is trained."""
+    held_out: tuple[float, float] = (0.15, 0.0)
+    """Shares of the documents for validation and for a test split."""
 
 
 SMOLLM_LICENSES = "ODC-By-1.0 (FineWeb-Edu), Apache-2.0 (Cosmopedia)"
 CORPORA = {
-    "stdlib": Corpus("PSF-2.0", lambda *_: corpora.stamps(corpora.stdlib_files()), lambda *_: corpora.stdlib()),
+    "stdlib": Corpus(
+        "PSF-2.0",
+        lambda *_: corpora.stamps(corpora.stdlib_files()),
+        lambda *_: corpora.stdlib(),
+        held_out=(0.18, 0.18),
+    ),
     "docs": Corpus(
         "BSD-3-Clause (torch, numpy, scikit-learn), PSF-based (matplotlib)",
         lambda *_: corpora.docs_versions(),
@@ -117,11 +124,12 @@ def _build(
         if corpus.streams:
             streams = corpus.streams(spec, download)
         else:
-            train, validation = _split(spec, corpus.documents(spec, download), store)
-            tokenizer = tokenizer or tokens.train_tokenizer(train, vocab_size)
-            streams = {"train": tokens.pack(train, tokenizer), "val": tokens.pack(validation, tokenizer)}
-        splits = {split: shards.write_split(Path(building), split, streams[split]) for split in SPLITS}
-        largest = max(splits[split].pop("largest_id") for split in SPLITS)
+            sides = _split(spec, corpus, download, store)
+            tokenizer = tokenizer or tokens.train_tokenizer(sides[0], vocab_size)
+            packed = (tokens.pack(side, tokenizer) for side in sides)
+            streams = dict(zip(shards.SPLITS, packed, strict=False))
+        splits = {split: shards.write_split(Path(building), split, ids) for split, ids in streams.items()}
+        largest = max(entry.pop("largest_id") for entry in splits.values())
         entries = tokenizer.get_vocab_size() if tokenizer else largest + 1
         if largest >= entries:
             raise BlueberryError(
@@ -167,12 +175,12 @@ class Texts:
             yield self.file.read(self.ends[number + 1] - self.ends[number]).decode()
 
 
-def _split(spec: str, documents: Iterable[Document], file: BinaryIO) -> tuple[Texts, Texts]:
-    """Both sides of the split; ``file`` keeps the texts, as many in turn as hold more than white space."""
+def _split(spec: str, corpus: Corpus, download: Path, file: BinaryIO) -> list[Texts]:
+    """The sides of the split; ``file`` keeps the texts, as many in turn as hold more than white space."""
     ends = array("q", [0])
 
     def kept() -> Iterator[str]:
-        for document in documents:
+        for document in corpus.documents(spec, download):
             if document.text.strip():
                 try:
                     file.write(document.text.encode())
@@ -181,5 +189,5 @@ def _split(spec: str, documents: Iterable[Document], file: BinaryIO) -> tuple[Te
                 ends.append(file.tell())
                 yield document.text
 
-    sides = tokens.split(tqdm(kept(), f"reading {spec}", **BAR))
-    return tuple(Texts(file, ends, side, "tokenizing") for side in sides)
+    sides = tokens.split(tqdm(kept(), f"reading {spec}", **BAR), *corpus.held_out)
+    return [Texts(file, ends, side, "tokenizing") for side in sides]

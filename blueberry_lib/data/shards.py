@@ -15,7 +15,7 @@ from blueberry_lib.config import BlueberryError
 from blueberry_lib.data import tokens
 
 SHARD_TOKENS = 2**26  # 128 MiB
-SPLITS = ("train", "val")
+SPLITS = ("train", "val", "test")  # the last where a corpus has one
 
 
 class Tokens:
@@ -41,7 +41,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class TokenData:
-    """Prepared tokens: a folder, its manifest, and the two streams."""
+    """Prepared tokens: a folder, its manifest, and the streams."""
 
     folder: Path
     manifest: dict
@@ -49,6 +49,8 @@ class TokenData:
     """(N,) uint16."""
     val: np.ndarray | Tokens
     """(M,) uint16."""
+    test: np.ndarray | Tokens | None = None
+    """(L,) uint16: for the last word on a record, and for nothing before it."""
 
     @property
     def vocab_size(self) -> int:
@@ -58,7 +60,7 @@ class TokenData:
     @property
     def sha256(self) -> str:
         """One hash over those of all shards."""
-        hashes = [shard["sha256"] for split in SPLITS for shard in self.manifest["splits"][split]["shards"]]
+        hashes = [shard["sha256"] for split in self.manifest["splits"].values() for shard in split["shards"]]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def tokenizer(self):
@@ -85,7 +87,8 @@ def load(folder: Path, verify: bool = False) -> TokenData:
     then, which verified.json keeps, or with ``verify``. Raises BlueberryError for damage."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        listed = {shard["file"]: shard for split in SPLITS for shard in manifest["splits"][split]["shards"]}
+        splits = [manifest["splits"][split]["shards"] for split in SPLITS[: max(2, len(manifest["splits"]))]]
+        listed = {shard["file"]: shard for parts in splits for shard in parts}
     except (ValueError, LookupError, TypeError):
         raise BlueberryError(
             f"{folder}/manifest.json is damaged. Delete {folder} and prepare the corpus again."
@@ -107,8 +110,8 @@ def load(folder: Path, verify: bool = False) -> TokenData:
         with contextlib.suppress(OSError):  # a folder that cannot be written to is verified each time
             (folder / "verified.json").write_text(json.dumps(found), encoding="utf-8")
     streams = []
-    for split in SPLITS:
-        parts = [np.memmap(folder / s["file"], "<u2", "r") for s in manifest["splits"][split]["shards"]]
+    for shards in splits:
+        parts = [np.memmap(folder / s["file"], "<u2", "r") for s in shards]
         streams.append(parts[0] if len(parts) == 1 else Tokens(parts))
     return TokenData(folder, manifest, *streams)
 
@@ -139,10 +142,10 @@ def write_split(folder: Path, split: str, pieces: Iterable[np.ndarray]) -> dict:
 
 
 def token_files(spec: str) -> dict[str, Path]:
-    """The files of ``tokens:DIR``, train and val."""
+    """The files of ``tokens:DIR``, train, val and, where there is one, test."""
     folder, names = expanded(spec.partition(":")[2]), ("{}.bin.xz", "{}.bin")
     found = {s: path for s in SPLITS for name in names if (path := folder / name.format(s)).is_file()}
-    if len(found) < len(SPLITS):
+    if not {"train", "val"} <= found.keys():
         raise BlueberryError(
             f"{folder} has no train.bin and val.bin (or .bin.xz) or manifest.json; tokens:DIR expects little-endian "
             "uint16 files of those names, or a folder that `prepare` made."

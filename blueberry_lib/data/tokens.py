@@ -12,18 +12,18 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from blueberry_lib.config import BlueberryError
 
 END_OF_TEXT = "<|endoftext|>"
-VALIDATION_SHARE = 0.15
 TELLING_LINE = 20  # shorter lines ("else:", "return None") say nothing about where a document comes from
 LONG_WORD = 1_024  # characters; where one is longer, words are cut: byte-pair encoding takes too long over them
 
 
-def split(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the texts that train and of those that validate, each in the order of a hash of the text.
+def split(texts: Iterable[str], validation: float = 0.15, test: float = 0.0) -> tuple[np.ndarray, ...]:
+    """The numbers of the texts that train, of those that validate and, with a share of ``test``, of those that test,
+    each in the order of a hash of the text.
 
-    The hash sends a share of VALIDATION_SHARE to validation. Then the near-duplicates are brought together: as
-    long as a validation text shares more than half of its distinct telling lines with training, it joins
-    training. Lines that many texts hold, as of a licence or a template, do not count; a text of nothing else trains.
-    Of each text only hashes of it and of its lines are kept. Raises BlueberryError if no text is left on a side.
+    The hash holds out these shares. Then the near-duplicates are brought together: as long as a text that is held out
+    shares more than half of its distinct telling lines with training, it joins training. Lines that many texts hold,
+    as of a licence or a template, do not count; a text of nothing else trains. Of each text only hashes of it and of
+    its lines are kept. Raises BlueberryError if no text is left on a side.
     """
     digests, lines = [], []
     for text in texts:
@@ -34,27 +34,28 @@ def split(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     if not count:
         raise BlueberryError("The corpus is empty: nothing but white space in it.")
     place, draw = np.frombuffer(b"".join(digests), ">u8").reshape(count, 2).T
-    drawn = draw < np.uint64(VALIDATION_SHARE * 2**64)
+    drawn = draw < np.uint64((validation + test) * 2**64)
     owner = np.repeat(np.arange(count), [len(of_one) for of_one in lines])
     _, line, held = np.unique(np.concatenate(lines), return_inverse=True, return_counts=True)
     own = held[line] <= min(64, max(10, count // 10), count // 2)
     total = np.bincount(owner[own], minlength=count)
     joins = ~drawn | (total == 0) & (np.bincount(owner, minlength=count) > 0)
     owner, line, seen = owner[own], line[own], np.zeros(len(held), bool)
-    validation = np.ones(count, bool)
+    held_out = np.ones(count, bool)
     while joins.any():
-        validation &= ~joins
+        held_out &= ~joins
         seen[line[joins[owner]]] = True
-        joins = validation & (np.bincount(owner, seen[line], count) * 2 > total)
+        joins = held_out & (np.bincount(owner, seen[line], count) * 2 > total)
     order = np.argsort(place, kind="stable")
-    sides = order[~validation[order]], order[validation[order]]
+    tests = held_out & (draw < np.uint64(test * 2**64))
+    sides = [order[side[order]] for side in (~held_out, held_out & ~tests, tests)][: 3 if test else 2]
     if not all(map(len, sides)):
-        alike = " that do not share most of their lines" if drawn.any() and not validation.any() else ""
+        alike = " that do not share most of their lines" if drawn.any() and not held_out.any() else ""
         raise BlueberryError(
-            f"The corpus has {count} document(s){alike}, too few to hold some out for validation. "
+            f"The corpus has {count} document(s){alike}, too few to hold some out. "
             "Give more files; a file over 64 KiB is cut into several documents by itself."
         )
-    return sides
+    return tuple(sides)
 
 
 def telling_lines(text: str) -> set[str]:

@@ -13,6 +13,7 @@ from blueberry_lib.data.prepare import prepare
 from blueberry_lib.data.shards import TokenData, load
 from blueberry_lib.data.tokens import END_OF_TEXT, bytes_per_token, load_tokenizer
 from blueberry_lib.generation import generate
+from blueberry_lib.hardware import detect
 from blueberry_lib.model import Blueberry
 from blueberry_lib.model.size import flops_per_token
 from blueberry_lib.optim.hybrid import build_optimizers
@@ -150,11 +151,26 @@ def run(
     return record
 
 
-def evaluator(config: TrainConfig, data: TokenData, device: str, dtype: torch.dtype) -> Callable[..., dict]:
-    """The evaluation of a run: its validation tokens, at the model's context."""
+def evaluator(
+    config: TrainConfig, data: TokenData, device: str, dtype: torch.dtype, final: bool = False
+) -> Callable[..., dict]:
+    """The evaluation of a run: its validation tokens, or as many of the test split, at the model's context."""
     tokenizer, context = data.tokenizer(), config.model.context_length
     token_bytes = bytes_per_token(tokenizer) if tokenizer else None
-    return token_evaluator(data.val, config.validation_tokens, context, token_bytes, device, dtype)
+    end = tokenizer.token_to_id(END_OF_TEXT) if tokenizer else None
+    tokens = data.test if final else data.val
+    return token_evaluator(tokens, config.validation_tokens, context, token_bytes, device, dtype, end)
+
+
+def final_loss(folder: Path) -> dict:
+    """The evaluation of a finished run's model on the test split of its corpus, which nothing else reads. Raises
+    BlueberryError where the corpus has none."""
+    hardware = detect()
+    model, config = load_run(folder, hardware.device)
+    data = evaluation_data(folder, config, None, None)
+    if data.test is None:
+        raise BlueberryError(f"{config.data} has no test split: it belongs to the corpora of the tracks.")
+    return evaluator(config, data, hardware.device, hardware.compute_dtype, final=True)(model)
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:

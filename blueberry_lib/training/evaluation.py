@@ -1,4 +1,4 @@
-"""Loss, accuracy, perplexity and bits per byte on a fixed count of validation tokens."""
+"""Loss with its standard error, accuracy, perplexity and bits per byte on a fixed count of held-out tokens."""
 
 import math
 from collections.abc import Callable
@@ -15,14 +15,40 @@ from blueberry_lib.model.loss import rows_at_once
 EVAL_BATCH_TOKENS = 8_192
 
 
-def token_evaluator(
-    tokens: np.ndarray, count: int, context: int, token_bytes: np.ndarray | None, device: str, dtype: torch.dtype
-) -> Callable[..., dict]:
-    """An ``evaluate(model)`` over the first ``count`` targets of ``tokens``, whatever the training batch.
+def spread(documents: np.ndarray, count: int, context: int) -> np.ndarray:
+    """The windows of ``context`` to read so that ``count`` tokens come from as many documents as there are, and as
+    evenly as their lengths allow: (count / context,) numbers in order.
 
-    The stream is read in windows of ``context``, each token predicted once from those before it in its window. Returns
-    ``loss`` (nats a token), ``accuracy``, ``perplexity`` and ``bits_per_byte``, the last None without ``token_bytes``
-    (V,), the bytes each id stands for. ``evaluate(model, batches=1)`` looks at one batch only.
+    ``documents`` (N,) says which document each token of the stream belongs to. A window counts for the one that its
+    middle is in. Each document gives a window, drawn at random but always the same, then each that has more a second
+    one, until there are enough.
+    """
+    drawn = np.random.default_rng(0).permutation((len(documents) - 1) // context)
+    owner = documents[drawn * context + context // 2]
+    order = np.argsort(owner, kind="stable")
+    _, first, sizes = np.unique(owner[order], return_index=True, return_counts=True)
+    turn = np.empty(len(drawn), np.int64)
+    turn[order] = np.arange(len(drawn)) - np.repeat(first, sizes)
+    return np.sort(drawn[np.argsort(turn, kind="stable")][: count // context])
+
+
+def token_evaluator(
+    tokens: np.ndarray,
+    count: int,
+    context: int,
+    token_bytes: np.ndarray | None,
+    device: str,
+    dtype: torch.dtype,
+    end: int | None = None,
+) -> Callable[..., dict]:
+    """An ``evaluate(model)`` over ``count`` targets of ``tokens``, the same ones whatever the training batch.
+
+    The stream is read in windows of ``context`` (see ``spread``), each token predicted once from those before it in its
+    window. Returns ``loss`` (nats per token) with ``loss_error``, ``accuracy``, ``perplexity`` and ``bits_per_byte``,
+    the last None without ``token_bytes`` (V,), the bytes each id stands for. ``end`` is the id that closes a document.
+    The error is the standard error of a ratio over documents (Cochran, Sampling techniques, 1977, section 2.11), since
+    the tokens of one are alike; without ``end`` each window counts as a document. ``evaluate(model, batches=1)`` looks
+    at one batch only.
     """
     if len(tokens) <= count:
         raise BlueberryError(
@@ -31,28 +57,36 @@ def token_evaluator(
         )
     if count % context:
         raise BlueberryError(f"validation_tokens {count} must be a multiple of the context, {context}.")
-    stream = torch.from_numpy(np.asarray(tokens[: count + 1]).astype(np.int64))
-    inputs, targets = stream[:-1].view(-1, context), stream[1:].view(-1, context)
-    total_bytes = None if token_bytes is None else int(token_bytes[stream[1:].numpy()].sum())
+    stream = np.asarray(tokens).astype(np.int64)
+    documents = np.arange(len(stream)) // context if end is None else np.cumsum(stream == end) - (stream == end)
+    places = torch.from_numpy(spread(documents, count, context)[:, None] * context + np.arange(context))  # (W, T)
+    stream, documents = torch.from_numpy(stream), torch.from_numpy(documents)
+    inputs, targets, owners = stream[places], stream[places + 1], documents[places + 1]
+    _, owners, sizes = owners.unique(return_inverse=True, return_counts=True)
+    total_bytes = None if token_bytes is None else int(token_bytes[targets.numpy()].sum())
     rows = max(1, EVAL_BATCH_TOKENS // context)
 
     @torch.no_grad()
     def evaluate(model: Blueberry, batches: int | None = None) -> dict:
-        nats, correct = 0.0, 0
-        for x, y in list(zip(inputs.split(rows), targets.split(rows), strict=True))[:batches]:
+        nats, correct = torch.zeros(len(sizes), dtype=torch.float64), 0
+        for x, y, of in list(zip(inputs.split(rows), targets.split(rows), owners.split(rows), strict=True))[:batches]:
+            surprise = []
             with autocast(device, dtype):
                 hidden = model.hidden(x.to(device)).flatten(0, 1)  # (N, d)
                 chunk = rows_at_once(model.config.vocab_size, hidden.device)
                 for h, t in zip(hidden.split(chunk), y.to(device).flatten().split(chunk), strict=True):
                     logits = model.logits(h).float()
-                    nats += F.cross_entropy(logits, t, reduction="sum").item()
+                    surprise.append(F.cross_entropy(logits, t, reduction="none"))
                     correct += (logits.argmax(dim=-1) == t).sum().item()
-        loss = nats / count
+            nats += of.flatten().bincount(torch.cat(surprise).double().cpu(), len(sizes))
+        loss, n = nats.sum().item() / count, len(sizes)
+        apart = (nats - loss * sizes).square().sum().item()
         return {
             "loss": loss,
+            "loss_error": math.sqrt(apart * n / max(1, n - 1)) / count,
             "accuracy": correct / count,
             "perplexity": math.exp(min(loss, 700.0)),
-            "bits_per_byte": None if not total_bytes else nats / math.log(2) / total_bytes,
+            "bits_per_byte": None if not total_bytes else nats.sum().item() / math.log(2) / total_bytes,
         }
 
     return evaluate

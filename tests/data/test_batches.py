@@ -55,13 +55,19 @@ def test_less_than_a_context_is_refused():
 
 def test_with_a_limit_the_last_batch_has_what_is_left():
     batches = TokenBatches(STREAM, 5, 8, 0, limit=12)
-    endless = TokenBatches(STREAM, 5, 8, 0)
     rows = [x.shape[0] for x, _ in batches]
     assert rows == [5, 5, 2] and batches.units_done == 12 * 8
     batches.load_state_dict({"position": 10})
-    expected = [next(endless) for _ in range(3)][-1]
-    assert torch.equal(next(batches)[0], expected[0][:2])
+    starts = [x[0, 0].item() for x, _ in TokenBatches(STREAM, 1, 8, 0, limit=12)]
+    assert next(batches)[0][:, 0].tolist() == starts[10:]
     assert {tuple(x.shape) for x, _ in batches.rehearsal()} == {(5, 8), (2, 8)}
+
+
+def test_the_seed_decides_the_order_and_never_which_text_is_read():
+    read = [[x[0, 0].item() for x, _ in TokenBatches(STREAM, 1, 8, seed, limit=12)] for seed in range(3)]
+    assert all(sorted(starts) == [8 * i for i in range(12)] for starts in read) and read[0] != read[1] != read[2]
+    twice = [x[0, 0].item() for x, _ in TokenBatches(STREAM, 1, 8, 0, limit=45)]
+    assert sorted(twice[:30]) == [8 * i for i in range(30)], "more than there is: a pass over all, and on"
 
 
 def test_a_curriculum_has_the_same_tokens_in_the_same_order_in_shorter_rows():

@@ -38,7 +38,7 @@ def write_parquet(folder: Path, columns: dict[str, list], files: int = 3) -> Pat
 def small(monkeypatch, tmp_path):
     """Blocks of 2,000 tokens, so that local files of a few hundred examples are more than enough; no waiting."""
     monkeypatch.setenv("BLUEBERRY_CACHE", str(tmp_path / "cache"))
-    for name, value in {"BLOCK": 2_000, "VALIDATION": 96, "CHECKPOINT": 700, "WAITS": (0,) * 4}.items():
+    for name, value in {"BLOCK": 2_000, "HELD_OUT": 96, "CHECKPOINT": 700, "WAITS": (0,) * 4}.items():
         monkeypatch.setattr(hub, name, value)
 
 
@@ -138,21 +138,22 @@ def test_config_split_and_column_are_taken_and_arrow_files_read(tmp_path, small)
 
 def test_blueberry_is_split_by_chunk_and_says_so(blueberry):
     data = prepare("blueberry")
-    assert np.array_equal(data.val, blueberry[:96]) and np.array_equal(data.train, blueberry[96:2_016])
+    assert np.array_equal(data.val, blueberry[:96]) and np.array_equal(data.test, blueberry[96:192])
+    assert np.array_equal(data.train, blueberry[192:2_016])
     assert "split by chunk" in data.manifest["note"] and data.vocab_size == 49_152
     assert data.tokenizer().get_vocab_size() == 49_152
     assert prepare("blueberry:40M", train_tokens=10**9).folder == data.folder
-    more = prepare("blueberry", train_tokens=1_905)
-    assert np.array_equal(more.val, data.val) and np.array_equal(more.train, blueberry[96:8_000])
+    more = prepare("blueberry", train_tokens=1_825)
+    assert np.array_equal(more.val, data.val) and np.array_equal(more.train, blueberry[192:8_000])
     whole = prepare("blueberry", train_tokens=10**9)  # more than there is: all of it
-    assert np.array_equal(whole.train, blueberry[96:])
+    assert np.array_equal(whole.train, blueberry[192:])
 
 
 def test_blueberrys_constants_are_the_tracks():
     assert hub.limit("blueberry", 20_000_000) == hub.limit("blueberry:40M", 10**9) == 2 * 40_960_000
     assert hub.limit("blueberry", 100_000_000) == 2 * 163_840_000
     assert hub.limit("blueberry", 10**9) > 2 * 10**9
-    assert hub.VALIDATION > 1_048_576 + 1 and hub.VALIDATION % hub.CHUNK == 0
+    assert hub.HELD_OUT > 1_048_576 + 1 and hub.HELD_OUT % hub.CHUNK == 0
 
 
 def test_smollm_mix_is_seventy_to_thirty_by_bytes(mix):

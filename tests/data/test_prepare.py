@@ -67,10 +67,13 @@ def test_raw_and_xz_tokens_are_the_same_data(token_folder, tmp_path):
     raw = prepare(f"tokens:{token_folder}", 97)
     packed = tmp_path / "packed"
     packed.mkdir()
+    (token_folder / "test.bin").write_bytes((token_folder / "val.bin").read_bytes()[:-200])
     for split in shards.SPLITS:
         (packed / f"{split}.bin.xz").write_bytes(lzma.compress((token_folder / f"{split}.bin").read_bytes()))
     compressed = prepare(f"tokens:{packed}", 97)
-    assert raw.sha256 == compressed.sha256 and raw.vocab_size == 97
+    with_test = prepare(f"tokens:{token_folder}", 97)
+    assert raw.test is None and with_test.sha256 == compressed.sha256 != raw.sha256 and raw.vocab_size == 97
+    assert np.array_equal(with_test.test, raw.val[:-100]) and np.array_equal(with_test.val, raw.val)
     assert np.array_equal(raw.train, np.fromfile(token_folder / "train.bin", "<u2"))
     assert raw.tokenizer() is None
     assert prepare(f"tokens:{compressed.folder}", 97).folder == compressed.folder

@@ -24,6 +24,13 @@ def test_no_validation_document_shares_more_than_half_its_lines_with_training(st
     assert 0.05 < size < 0.3
 
 
+def test_a_test_split_is_held_out_beside_validation_and_leaves_the_rest_as_it_is(stdlib):
+    train, validation, test = tokens.split(stdlib, 0.1, 0.1)
+    both = tokens.split(stdlib, 0.2)
+    assert np.array_equal(train, both[0]) and {*validation, *test} == set(both[1]) and not {*validation} & {*test}
+    assert min(len(validation), len(test)) > 20
+
+
 def test_near_duplicates_end_on_the_same_side():
     def text(i, changed=0):
         return "\n".join(f"line {j} of document number {i + (1000 if j < changed else 0)}" for j in range(20))
