@@ -179,7 +179,10 @@ class TrainConfig:
     validation_tokens: Count = 131_072
     """Tokens to evaluate on; the same ones whatever the batch size."""
     target_loss: Positive | None = None
-    """Stop once the training loss, averaged over the last 65,536 tokens, is this low."""
+    """Stop at the first evaluation whose loss, averaged with the one before, is this low; takes eval_every."""
+    passes: Count = 1
+    """Times that the training tokens are read: the first train_tokens / passes of the corpus, each time in another
+    order."""
     batch_size: Count = 16
     """Sequences in one forward and backward pass."""
     accumulation: Count = 1
@@ -213,6 +216,10 @@ class TrainConfig:
                 self.model.context_length % length == 0,
                 f"a training context is {length}; each must divide the model's, {self.model.context_length}.",
             )
+        _require(
+            self.target_loss is None or self.eval_every > 0,
+            "target_loss stops a run at an evaluation; say how often there is one, such as eval_every 16.",
+        )
 
     @property
     def tokens_per_step(self) -> int:
@@ -221,7 +228,7 @@ class TrainConfig:
     @property
     def windows(self) -> int:
         """Sequences of the model's context in the budget."""
-        return max(1, self.train_tokens // self.model.context_length)
+        return max(1, self.train_tokens // self.passes // self.model.context_length) * self.passes
 
     @property
     def total_steps(self) -> int:

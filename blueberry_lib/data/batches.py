@@ -67,8 +67,8 @@ class TokenBatches(Batches):
     The stream is cut into windows that begin a context apart and overlap by one token, so that
     in an epoch every token but the first is a target once; fewer than ``context`` tokens at the end are left out.
 
-    With ``limit`` there are so many windows in all, the first ones of the stream whatever the seed, and the last batch
-    has what is left. With ``contexts``, a curriculum, the windows are cut into pieces of these lengths, one after
+    With ``limit`` there are so many windows in all, in ``passes`` over the first ones of the stream whatever the seed,
+    and the last batch has what is left. With ``contexts``, a curriculum, the windows are cut into pieces of these lengths, one after
     another over equal shares of the limit: the same tokens in the same order, in more and shorter rows.
     """
 
@@ -81,6 +81,7 @@ class TokenBatches(Batches):
         device: str = "cpu",
         limit: int | None = None,
         contexts: tuple[int, ...] = (),
+        passes: int = 1,
     ) -> None:
         windows = (len(tokens) - 1) // context
         if windows < 1:
@@ -92,7 +93,7 @@ class TokenBatches(Batches):
         self.context = self.row_units = context
         self.device, self.limit = device, limit
         self.contexts = contexts or (context,)
-        self.order = Order(min(windows, limit or windows), seed)
+        self.order = Order(min(windows, limit // passes if limit else windows), seed)
 
     def __next__(self) -> tuple[Tensor, Tensor]:
         left = self.batch_size if self.limit is None else min(self.batch_size, self.limit - self.position)

@@ -76,10 +76,16 @@ def standings(recipes: dict[str, list[dict]]) -> tuple[str, dict[str, tuple[str,
     return incumbent, met
 
 
+def _whole(record: dict) -> bool:
+    """Whether a run took its track's budget or, in a race or a slow contest, as much of it as it liked."""
+    track = TRACKS[record["track"]]
+    return track.contest != "data" or record["tokens"] > 0.99 * track.train_tokens
+
+
 def render(records: list[dict]) -> str:
-    """The tables: for each track, machine and data the recipes, the record first and then by validation loss. A recipe
-    is confirmed once what it shows against the incumbent is shown on a second machine."""
-    official = [record for record in records if record["tokens"] > 0.99 * TRACKS[record["track"]].train_tokens]
+    """The tables: for each track, machine and data the recipes, the record first and then by validation loss, in a race
+    by active time. A recipe is confirmed once what it shows against the incumbent is shown on a second machine."""
+    official = [record for record in records if _whole(record)]
     groups: dict[tuple, dict[str, list[dict]]] = {}
     for record in official:
         place = (record["track"], machine_class(record), *map(str, machine(record).values()), record["data_sha256"])
@@ -95,6 +101,7 @@ def render(records: list[dict]) -> str:
     for place, recipes in sorted(groups.items()):
         track, kind, name, dtype, threads, flags, data = place
         incumbent, met = boards[place]
+        ranks = "active_seconds" if TRACKS[track].contest == "race" else "val_loss"
         versions = next(iter(recipes.values()))[0]["versions"]
         bases = [base for base in BASES if base in recipes]
         lines += [
@@ -108,7 +115,7 @@ def render(records: list[dict]) -> str:
             "|---|---|---|---|" + len(bases) * "---|" + "---|---|---|---|",
         ]
         for recipe, runs in sorted(
-            recipes.items(), key=lambda item: (item[0] != incumbent, _mean(item[1], "val_loss"))
+            recipes.items(), key=lambda item: (item[0] != incumbent, _mean(item[1], ranks))
         ):
             spread = f" ± {student([run['val_loss'] for run in runs])[1]:.3f}" if len(runs) > 1 else ""
             other, difference, standing, p = met.get(recipe, ("", "–", "", ""))

@@ -30,7 +30,8 @@ def r0(track: Track) -> TrainConfig:
     """32 layers with SwiGLU, 4 sequences a step, constant rates, and a first step at rate 0, as it ran. (On pocket the
     layers and the batch shrink by as much.)"""
     model = track.model()
-    pocket = track.name == "pocket"
+    pocket = track.name.startswith("pocket")
+    batch = 8 if pocket else 4
     return TrainConfig(
         model=replace(model, n_layers=6 if pocket else 32, feed_forward="swiglu"),
         optimizer=OptimizerConfig(muon_lr=0.015, adamw_lr=0.001, orthogonalize="newton_schulz", fused=False),
@@ -39,7 +40,8 @@ def r0(track: Track) -> TrainConfig:
         train_tokens=track.train_tokens,
         validation_tokens=track.validation_tokens,
         target_loss=track.target_loss,
-        batch_size=8 if pocket else 4,
+        eval_every=track.eval_tokens // (batch * model.context_length),
+        batch_size=batch,
         track=track.name,
         recipe="r0",
     )
@@ -51,10 +53,15 @@ def changed(config: TrainConfig, model: dict | None = None, optimizer: dict | No
     return replace(config, **parts, **fields)
 
 
+def batched(c: TrainConfig, size: int) -> TrainConfig:
+    """A run with batches of another size, evaluated after as many tokens as before."""
+    return replace(c, batch_size=size, eval_every=c.eval_every * c.batch_size // size)
+
+
 def _larger_batch(c: TrainConfig) -> TrainConfig:
     """Twice the batch, a third fewer layers, higher rates."""
-    layers = {"n_layers": 4 if c.track == "pocket" else 22}
-    return changed(c, layers, {"muon_lr": 0.024, "adamw_lr": 0.006}, batch_size=2 * c.batch_size)
+    layers = {"n_layers": 4 if c.track.startswith("pocket") else 22}
+    return batched(changed(c, layers, {"muon_lr": 0.024, "adamw_lr": 0.006}), 2 * c.batch_size)
 
 
 HISTORY: dict[str, Callable[[TrainConfig], TrainConfig]] = {  # each on top of the one before, the first on r0
@@ -78,7 +85,7 @@ def history(name: str, track: Track) -> TrainConfig:
 
 def _small_steps(c: TrainConfig) -> TrainConfig:
     """Half the batch, so twice the steps, with momentum 0.9."""
-    return changed(c, optimizer={"muon_momentum": 0.9}, batch_size=c.batch_size // 2)
+    return batched(changed(c, optimizer={"muon_momentum": 0.9}), c.batch_size // 2)
 
 
 def _warmdown(c: TrainConfig) -> TrainConfig:
@@ -108,8 +115,10 @@ def best(track: Track, without: Sequence[str] = ()) -> TrainConfig:
         if name not in DIFFERENCES:
             raise BlueberryError(f"best has no difference {name!r}; it has {', '.join(DIFFERENCES)}.")
     config = history("r4", track)
-    if track.target_loss:  # these tracks ask for 151 M parameters
+    if track.name in ("loss-4.5", "loss-3.5"):  # these ask for 151 M parameters
         config = changed(config, {"n_layers": 44})
+    if track.target_loss:  # a race's length is the recipe's own choice, and the warmdown fits it
+        config = replace(config, train_tokens=track.train_tokens * 3 // 8)
     for name, change in DIFFERENCES.items():
         if name not in without:
             config = change(config)

@@ -13,7 +13,7 @@ from blueberry_lib.config import BlueberryError, TrainConfig
 from blueberry_lib.data.shards import TokenData
 from blueberry_lib.hardware import Hardware
 from blueberry_lib.model.size import flops_per_token
-from blueberry_lib.speedrun.tracks import deviations
+from blueberry_lib.speedrun.tracks import TRACKS, deviations
 from blueberry_lib.training import Result
 from blueberry_lib.training.clock import Clock
 from blueberry_lib.training.run import facts
@@ -165,7 +165,7 @@ def pairs(a: list[dict], b: list[dict]) -> list[tuple[dict, dict]]:
     values += [
         (f"{key} on one side (see --{key})", {str(r[key]) for r in arm})
         for arm in (a, b)
-        for key in ("recipe", "tokens")
+        for key in ("recipe", "tokens")[: 1 if TRACKS[a[0]["track"]].contest == "race" else 2]
     ]
     wrong = [f"their {key} differ: {', '.join(sorted(found))}" for key, found in values if len(found) > 1]
     peaks = [max(r["hardware"].get("peak_flops") or 0 for r in arm) / 1e9 for arm in (a, b)]  # noise only lowers one
@@ -193,6 +193,7 @@ def compare(a: list[dict], b: list[dict]) -> dict:
     mean, half, p = student(differences)
     ratio, interval, p_time = median_ratio([after / before for before, after in zip(*seconds, strict=True)])
     return {
+        "track": a[0]["track"],
         "recipes": [a[0]["recipe"], b[0]["recipe"]],
         "seeds": [pair[0]["seed"] for pair in found],
         "machine": min(map(machine, (*a, *b)), key=lambda one: one["flags"] != "not recorded"),

@@ -118,14 +118,17 @@ def run(
     if config.compile == "yes" or (config.compile == "auto" and hardware.device == "cuda"):
         model.hidden = torch.compile(model.hidden, dynamic=False)
     context, limit = config.model.context_length, config.windows
-    batches = TokenBatches(data.train, config.batch_size, context, config.seed, hardware.device, limit, config.contexts)
+    batches = TokenBatches(
+        data.train, config.batch_size, context, config.seed, hardware.device, limit, config.contexts, config.passes
+    )
     checkpoints = Checkpoints(folder / "checkpoints")
     step = checkpoints.latest_step() if resume else None
     log = Log(folder / "log.jsonl", step)
     flops = flops_per_token(config.model, *config.contexts)
     takes = hardware.about(flops * (config.tokens - (step or 0) * config.tokens_per_step))
     say(
-        f"{params:,} parameters, {config.train_tokens:,} of {len(data.train):,} tokens, {config.total_steps} steps"
+        f"{params:,} parameters, {config.train_tokens:,} of {len(data.train):,} tokens"
+        f"{f' in {config.passes} passes' * (config.passes > 1)}, {config.total_steps} steps"
         f" of {config.tokens_per_step:,}{takes and f', {takes} here'}; writing to {folder}"
         + (f"; going on after step {step}" if resume else "")
     )

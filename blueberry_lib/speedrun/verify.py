@@ -13,7 +13,8 @@ from itertools import pairwise
 from blueberry_lib.config import BlueberryError, TrainConfig, from_dict
 from blueberry_lib.model.size import flops_per_token, n_params
 from blueberry_lib.speedrun.records import MARGIN, compare, content_sha256
-from blueberry_lib.speedrun.tracks import deviations
+from blueberry_lib.speedrun.tracks import TRACKS, deviations
+from blueberry_lib.training.loop import reaches
 
 SEEDS = 7  # pairs that a claim takes: the fewest whose sign flips can come below P
 P = 0.01
@@ -36,10 +37,13 @@ def verdicts(summary: dict) -> dict:
     provisional (fewer than SEEDS pairs) or not shown. Either takes seeds 0 to n − 1.
 
     Lower loss: Student's paired test, one-sided, p < 0.01. Faster: the sign test on the ratios of active time, which
-    takes 7 pairs to come below 0.01, and Student's paired test that the loss is not worse by MARGIN.
+    takes 7 pairs to come below 0.01, and Student's paired test that the loss is not worse by MARGIN. In a race, where
+    all have reached the same loss, only the time counts.
     """
-    seeds = summary["seeds"]
+    seeds, race = summary["seeds"], TRACKS[summary["track"]].contest == "race"
     p_loss, p_time, p_worse = (summary[f"p_{name}"] for name in ("lower_loss", "less_time", "no_worse"))
+    if race:
+        p_loss, p_worse = 1.0, 0.0
 
     def verdict(p: float, fails: str) -> dict:
         few = f"{len(seeds)} pairs; a claim takes {SEEDS}" if len(seeds) < SEEDS else ""
@@ -51,7 +55,7 @@ def verdicts(summary: dict) -> dict:
     worse = "" if p_worse < P else f"a loss {MARGIN} nats worse is not ruled out (p = {p_worse:.2g})"
     return {
         "summary": summary,
-        "lower_loss": verdict(p_loss, f"p = {p_loss:.2g} on validation loss"),
+        "lower_loss": verdict(p_loss, "a race asks for time" if race else f"p = {p_loss:.2g} on validation loss"),
         "faster": verdict(max(p_time, p_worse), "; ".join(filter(None, (slower, worse)))),
     }
 
@@ -124,10 +128,10 @@ def _arithmetic(record: dict, config: TrainConfig) -> list[str]:
         "tokens_per_second": record["tokens"] / record["active_seconds"] if record["active_seconds"] > 0 else math.inf,
     }
     if config.target_loss is not None:  # such a run ends when it is there
-        for name in ("tokens", "steps", "flops"):
-            del expected[name]
-        if record["train_loss"] > config.target_loss:
-            return [f"its training loss {record['train_loss']} has not reached {config.target_loss}"]
+        if not reaches(record["curve"], config.target_loss):
+            return [f"its last two evaluations do not reach {config.target_loss} in the mean"]
+        expected["flops"] *= record["tokens"] / config.tokens
+        del expected["tokens"], expected["steps"]
     found = [
         f"{name} is {record[name]:,}, and {value:,.6g} follows from the rest"
         for name, value in expected.items()
@@ -169,7 +173,9 @@ def _clock(record: dict) -> list[str]:
     """Active time that runs with the tokens."""
     points = [(entry["tokens"], entry["active_seconds"]) for entry in record["curve"] if "train_loss" in entry]
     seconds = record["active_seconds"]
-    found = []
+    found, most = [], TRACKS[record["track"]].most_seconds
+    if most and seconds > most:
+        found.append(f"it took {seconds:.0f} active seconds, and its track allows {most:.0f}")
     if points and abs(points[-1][1] - seconds) > max(1.0, 0.02 * seconds):
         found.append(f"the curve's clock ends at {points[-1][1]} s, the total is {seconds:.1f} s")
     rates = [(t1 - t0) / max(s1 - s0, 1e-9) for (t0, s0), (t1, s1) in pairwise(points) if t1 > t0]

@@ -17,7 +17,7 @@ from blueberry_lib.training.clock import Clock, warm_up
 from blueberry_lib.training.log import Log, Progress
 from blueberry_lib.training.signals import Interrupted, signals
 
-TARGET_WINDOW = 65_536  # units over which the training loss is averaged
+LOSS_WINDOW = 65_536  # units over which the training loss is averaged
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LoopConfig:
     clip_norm: Positive | None = None
     """Largest norm of all gradients together."""
     target_loss: Positive | None = None
-    """Stop once the mean training loss of the last TARGET_WINDOW units is this low."""
+    """Stop at the first evaluation whose loss, averaged with the one before, is this low."""
     eval_every: Whole = 0
     """Steps between evaluations; 0: only at the end."""
     checkpoint_every: Count = 100
@@ -53,12 +53,18 @@ class Result:
     step: int = 0
     units: int = 0
     train_loss: float = math.nan
-    """Mean over the last TARGET_WINDOW units."""
+    """Mean over the last LOSS_WINDOW units."""
     evaluation: dict = field(default_factory=dict)
     curve: list[dict] = field(default_factory=list)
     """One entry a log line or evaluation: step, units, active_seconds, train_loss or val_loss."""
     recent: list[float] = field(default_factory=list)
     """The steps' losses in the window."""
+
+
+def reaches(curve: list[dict], target: float) -> bool:
+    """Whether the last two evaluations of a curve have a mean loss of at most ``target``."""
+    measured = [entry["val_loss"] for entry in curve if "val_loss" in entry][-2:]
+    return len(measured) == 2 and sum(measured) / 2 <= target
 
 
 def _diverged(what: str, step: int, checkpoints: Checkpoints | None) -> BlueberryError:
@@ -137,9 +143,8 @@ class _Journal:
 
     def finished(self) -> bool:
         """Whether all steps are taken, or the target loss is reached."""
-        full, target = len(self.result.recent) == self.window, self.config.target_loss
-        reached = target is not None and full and self.result.train_loss <= target
-        return reached or self.result.step >= self.config.total_steps
+        reached = self.config.target_loss and reaches(self.result.curve, self.config.target_loss)
+        return bool(reached) or self.result.step >= self.config.total_steps
 
 
 def fit(
@@ -184,7 +189,7 @@ def fit(
         restore_scaler(take_step.scaler, state["scaler"])
         for phase in ("active", "eval", "save"):
             clock.seconds[phase] = state["seconds"][phase]
-    window = max(1, TARGET_WINDOW // (batches.units * config.accumulation))
+    window = max(1, LOSS_WINDOW // (batches.units * config.accumulation))
     journal = _Journal(result, config, window, hardware, clock, log, quiet)
 
     def save() -> None:
@@ -218,17 +223,20 @@ def fit(
                 result.step += 1
                 result.units = batches.units_done
                 last, checkpoint = result.step >= config.total_steps, result.step % config.checkpoint_every == 0
-                if last or received or checkpoint or result.step % config.log_every == 0:
+                due = bool(config.eval_every) and result.step % config.eval_every == 0
+                if last or received or checkpoint or due or result.step % config.log_every == 0:
                     if not journal.collect(factor):
                         raise _diverged(f"The loss became {result.recent[-1]}", result.step, checkpoints)
                     done = journal.finished()
-                if config.eval_every and result.step % config.eval_every == 0 and not done:
+                if due and not done:
                     evaluation()
+                    done = journal.finished()
                 if checkpoint or received or done:
                     save()
                 if received and not done:
                     raise Interrupted(received[0], result.step)
-        evaluation()
+        if not result.curve or "val_loss" not in result.curve[-1]:
+            evaluation()
     finally:
         clock.switch("setup")
         journal.progress.close()

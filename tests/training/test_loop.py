@@ -35,7 +35,7 @@ class Run:
         self.loss_fn = loss_fn or (lambda model, batch: model(*batch))
         self.rates = []
 
-    def fit(self, steps, schedule=lambda step: 1.0, resume=False, log=None, after_step=None, **settings):
+    def fit(self, steps, schedule=lambda step: 1.0, resume=False, log=None, after_step=None, evaluate=None, **settings):
         def note(step):
             self.rates.append(schedule(step))
             return schedule(step)
@@ -43,7 +43,7 @@ class Run:
         return fit(
             self.model, self.batches, self.loss_fn, self.optimizers, note,
             LoopConfig(total_steps=steps, **settings), self.hardware,
-            checkpoints=self.checkpoints, resume=resume, log=log, after_step=after_step, quiet=True,
+            checkpoints=self.checkpoints, resume=resume, log=log, after_step=after_step, evaluate=evaluate, quiet=True,
         )  # fmt: skip
 
     def weights(self):
@@ -100,12 +100,17 @@ def test_clipping_bounds_the_gradient(tiny):
 
 
 def test_it_stops_at_the_target_loss(tiny, monkeypatch):
-    monkeypatch.setattr("blueberry_lib.training.loop.TARGET_WINDOW", 4 * 32 * 5)
-    repeated = np.tile(TOKENS[:200], 20)
-    result = Run(tiny, tokens=repeated).fit(400, target_loss=2.5, log_every=1)
-    assert result.step < 200 and result.train_loss <= 2.5 and len(result.recent) == 5
-    assert result.train_loss == pytest.approx(sum(result.recent) / 5)
-    assert Run(tiny, tokens=repeated).fit(result.step - 1, log_every=1).train_loss > 2.5
+    monkeypatch.setattr("blueberry_lib.training.loop.LOSS_WINDOW", 4 * 32 * 5)
+    losses = iter([4.0, 2.4, 2.7, 2.4, 2.5, 0.0, 0.0])
+
+    def evaluate(model, batches=None):
+        return {"loss": 9.9 if batches else next(losses)}
+
+    run = Run(tiny)
+    result = run.fit(400, target_loss=2.5, eval_every=7, evaluate=evaluate)
+    assert result.step == 35 and result.evaluation == {"loss": 2.5}, "2.4 and 2.7 in the mean are above, 2.4 and 2.5 not"
+    assert [entry["step"] for entry in result.curve if "train_loss" in entry][-1] == 35, "its clock is told there"
+    assert next(losses) == 0.0, "and it is not evaluated again"
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
