@@ -84,6 +84,8 @@ class ModelConfig:
     key_offset: bool = False
     """Whether half of the key heads hold the key of the token before, so that a single layer can look up what came
     after an earlier occurrence of the present token."""
+    copy_head: bool = False
+    """Whether a share of each prediction is copied from the tokens that followed earlier states like the present."""
     soft_cap: Amount = 0.0
     """Logits are soft_cap * tanh(logits / soft_cap); 0 leaves them alone."""
     rope_base: Positive = 10_000.0

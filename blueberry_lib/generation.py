@@ -80,7 +80,7 @@ def stream(
     cache = KVCache(model.config, len(rows), longest + max_new_tokens, padding, dtype)
     generator = None if seed is None else torch.Generator(device).manual_seed(seed)
     finished = [False] * len(rows)
-    logits = model.logits(model.hidden(tokens, cache)[:, -1])  # (B, V)
+    logits = model(tokens, cache=cache, last=True)  # (B, V)
     decoder = None
     for count in range(max_new_tokens):
         if count:

@@ -70,5 +70,6 @@ def variants(tiny):
         "soft_cap": replace(tiny, soft_cap=15.0),
         "value_residual": replace(tiny, value_residual=True),
         "key_offset": replace(tiny, key_offset=True),
+        "copy_head": replace(tiny, copy_head=True),
         "moe": replace(tiny, n_experts=4, experts_per_token=2, d_ff=32),
     }

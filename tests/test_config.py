@@ -46,8 +46,9 @@ def test_flops_equal_those_torch_counts(variants):
     for name, config in variants.items():
         model, tokens = Blueberry(config), torch.zeros(2, config.context_length, dtype=torch.long)
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            model.logits(model.hidden(tokens)).sum().backward()
-        attention = 12 * config.n_layers * config.d_model * config.context_length
+            model(tokens).sum().backward()
+        widths = 12 * config.n_layers * config.d_model + 6 * config.head_dim * config.copy_head
+        attention = widths * config.context_length
         expected = 6 * matrix_params(config) + attention
         assert counter.get_total_flops() == pytest.approx(expected * tokens.numel(), rel=1e-3), name
         assert flops_per_token(config) == 6 * matrix_params(config) + attention // 2

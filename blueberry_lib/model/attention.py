@@ -23,6 +23,9 @@ class KVCache:
         self.keys = [torch.zeros(shape, dtype=dtype, device=padding.device) for _ in range(config.n_layers)]
         self.values = [torch.zeros_like(keys) for keys in self.keys]
         self.last_keys: list[Tensor | None] = [None] * config.n_layers
+        if config.copy_head:
+            self.after = torch.zeros(batch_size, length + 1, config.head_dim, dtype=dtype, device=padding.device)
+            self.ids = torch.zeros(batch_size, length, dtype=torch.int64, device=padding.device)
         self.padding = padding
         self.has_padding = bool(padding.any())
         self.position = 0
@@ -42,6 +45,15 @@ class KVCache:
             return torch.cat((before, keys[:, :, :-1]), dim=2) if keys.shape[2] > 1 else before
         first = torch.arange(keys.shape[2], device=keys.device) == self.padding[:, None]  # (B, T)
         return torch.where(first[:, None, :, None], keys, previous_keys(keys))
+
+    def followed(self, keys: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Append what a ``CopyHead`` looks among, (B, T, D) and ids (B, T), of the tokens that ``position`` counts
+        already; returns for all the key of the state before, zeros where there is none, and the ids."""
+        end, start = self.position, self.position - tokens.shape[1]
+        real = torch.arange(start, end, device=keys.device) >= self.padding[:, None]
+        self.after[:, start + 1 : end + 1] = keys * real.unsqueeze(-1)
+        self.ids[:, start:end] = tokens
+        return self.after[:, :end], self.ids[:, :end]
 
     def mask(self, new: int) -> Tensor | None:
         """What the next ``new`` tokens may attend to, (B, 1, new, S), True where allowed; None for

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from blueberry_lib.config import BlueberryError, ModelConfig
 from blueberry_lib.model.attention import KVCache
 from blueberry_lib.model.block import Block
+from blueberry_lib.model.copy_head import CopyHead, kept_and_found, mixed
 from blueberry_lib.model.loss import chunked_cross_entropy
 from blueberry_lib.model.position import RMSNorm, rope_2d, rope_tables
 
@@ -35,6 +36,7 @@ class Blueberry(nn.Module):
         self.blocks = nn.ModuleList(block(config, layer, norm=norm, **parts) for layer in range(config.n_layers))
         self.norm = norm(config.d_model)
         self.head = None if config.tied else nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.copy = CopyHead(config) if config.copy_head else None
         cos, sin = rope_tables(config.head_dim, config.context_length, config.rope_base)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
@@ -51,13 +53,20 @@ class Blueberry(nn.Module):
         targets: Tensor | None = None,
         cache: KVCache | None = None,
         positions: Tensor | None = None,
+        last: bool = False,
     ) -> Tensor:
-        """Logits (B, T, V); with ``targets`` (B, T) the mean cross-entropy in nats; with a ``cache``
-        the tokens continue those already in it; with ``positions`` (B, T, 2) each has two coordinates."""
+        """Logits (B, T, V), or of the ``last`` token alone, (B, V); with ``targets`` (B, T) the mean cross-entropy in
+        nats; with a ``cache`` the tokens continue those already in it; with ``positions`` (B, T, 2) each has two
+        coordinates."""
         x = self.hidden(tokens, cache, positions)
-        if targets is None:
-            return self.logits(x)
-        return chunked_cross_entropy(x.flatten(0, 1), self.head_weight, targets.flatten(), self.config.soft_cap)
+        shares = self.copy(x, tokens, cache) if self.copy else None  # (B, T, S), (B, T), (B, S)
+        if targets is not None:
+            rows = x.flatten(0, 1), self.head_weight, targets.flatten(), self.config.soft_cap
+            return chunked_cross_entropy(*rows, mixture=kept_and_found(*shares, targets) if shares else ())
+        if last:
+            x, shares = x[:, -1:], shares and (shares[0][:, -1:], shares[1][:, -1:], shares[2])
+        logits = mixed(self.logits(x), *shares) if shares else self.logits(x)
+        return logits[:, -1] if last else logits
 
     def hidden(self, tokens: Tensor, cache: KVCache | None = None, positions: Tensor | None = None) -> Tensor:
         """The residual stream after the last norm, (B, T, d_model): what the head reads."""
@@ -95,7 +104,7 @@ class Blueberry(nn.Module):
         return F.rms_norm(x, x.shape[-1:], eps=1e-6) if self.config.embedding == "normed" else x
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(..., d_model) → (..., V)."""
+        """(..., d_model) → (..., V), without what is copied."""
         return self.cap(F.linear(hidden, self.head_weight))
 
     def cap(self, logits: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from blueberry_lib.hardware import compute_dtype
 from blueberry_lib.model.attention import Attention, KVCache
 from blueberry_lib.model.block import Block
 from blueberry_lib.model.blueberry import Blueberry
+from blueberry_lib.model.copy_head import mixed
 from blueberry_lib.model.feed_forward import SquaredReLU, SwiGLU
 from blueberry_lib.model.position import RMSNorm, apply_rope, rope_2d
 
@@ -119,8 +120,11 @@ class Decoder:
         if self.whole is not None:
             place = slice(cache.position, cache.position + 1)
             positions = None if self.positions is None else self.positions[None, place]
-            return self.whole.logits(self.whole.hidden(tokens[:, None], cache, positions)[:, -1])
+            return self.whole(tokens[:, None], None, cache, positions, last=True)
         rope = self.cos[cache.position], self.sin[cache.position]
         x = self.model.through_blocks(tokens, rope, cache, cache.mask(1))
         cache.position += 1
-        return self.model.cap(self.head(x))
+        logits = self.model.cap(self.head(x))
+        if self.model.copy is None:
+            return logits
+        return mixed(logits.unsqueeze(1), *self.model.copy(x.unsqueeze(1), tokens.unsqueeze(1), cache))[:, 0]

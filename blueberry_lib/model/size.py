@@ -13,7 +13,8 @@ def _sizes(config: ModelConfig) -> tuple[int, int]:
     """Trained numbers, and entries of the matrices that a token is multiplied by."""
     with torch.device("meta"):
         model = Blueberry(config)
-    matrices = {name: p.numel() for name, p in model.blocks.named_parameters() if p.ndim == 2}
+    inside = [*model.blocks.named_parameters(), *(model.copy.named_parameters() if model.copy else ())]
+    matrices = {name: p.numel() for name, p in inside if p.ndim == 2}
     experts = sum(size for name, size in matrices.items() if ".experts." in name)
     used = experts * config.experts_per_token // config.n_experts if experts else 0
     multiplied = sum(matrices.values()) - experts + used + model.head_weight.numel()
@@ -35,5 +36,6 @@ def flops_per_token(config: ModelConfig, *contexts: int) -> float:
     which a token sees half the context on average; the mean over ``contexts``, if not the model's own. Elementwise work
     and the optimizer are not counted (as in Kaplan et al., 2020; PaLM's MFU counts attention over all pairs)."""
     contexts = contexts or (config.context_length,)
-    products, attention = 6 * matrix_params(config), 6 * config.n_layers * config.d_model
+    copying = 3 * config.head_dim if config.copy_head else 0  # one product with the keys, where attention has two
+    products, attention = 6 * matrix_params(config), 6 * config.n_layers * config.d_model + copying
     return sum(products + attention * context for context in contexts) / len(contexts)

@@ -12,14 +12,14 @@ from blueberry_lib.optim.orthogonalize import ORTHOGONALIZE
 def split_parameters(model: nn.Module) -> tuple[list, list, list]:
     """(matrices, embeddings, others).
 
-    Matrices are the 2-D weights inside ``model.blocks``: maps from a space of features to another, which Muon is
-    for. An embedding or a head is 2-D too, but each of its rows belongs to one token and is looked up alone: how far
+    Matrices are the 2-D weights inside ``model.blocks`` and ``model.copy``: maps from a space of features to another,
+    which Muon is for. An embedding or a head is 2-D too, but each of its rows belongs to one token and is looked up alone: how far
     the table stretches a mixture of tokens says nothing of how far a step moves any of them.
     """
     matrices, embeddings, others = [], [], []
     for name, p in model.named_parameters():
-        in_block = name.startswith("blocks.")
-        (matrices if in_block and p.ndim == 2 else embeddings if p.ndim == 2 else others).append(p)
+        inside = name.startswith(("blocks.", "copy."))
+        (matrices if inside and p.ndim == 2 else embeddings if p.ndim == 2 else others).append(p)
     return matrices, embeddings, others
 
 

@@ -106,6 +106,7 @@ DIFFERENCES: dict[str, Callable[[TrainConfig], TrainConfig]] = {
     "zero init": lambda c: changed(c, {"zero_init": True}),
     "value residual": lambda c: changed(c, {"value_residual": True}),
     "key offset": lambda c: changed(c, {"key_offset": True}),
+    "copy head": lambda c: changed(c, {"copy_head": True}),
 }
 
 

@@ -64,20 +64,19 @@ def token_evaluator(
     inputs, targets, owners = stream[places], stream[places + 1], documents[places + 1]
     _, owners, sizes = owners.unique(return_inverse=True, return_counts=True)
     total_bytes = None if token_bytes is None else int(token_bytes[targets.numpy()].sum())
-    rows = max(1, EVAL_BATCH_TOKENS // context)
+    batch = max(1, EVAL_BATCH_TOKENS // context)
 
     @torch.no_grad()
     def evaluate(model: Blueberry, batches: int | None = None) -> dict:
         nats, correct = torch.zeros(len(sizes), dtype=torch.float64), 0
-        for x, y, of in list(zip(inputs.split(rows), targets.split(rows), owners.split(rows), strict=True))[:batches]:
+        for x, y, of in list(zip(inputs.split(batch), targets.split(batch), owners.split(batch), strict=True))[:batches]:
             surprise = []
-            with autocast(device, dtype):
-                hidden = model.hidden(x.to(device)).flatten(0, 1)  # (N, d)
-                chunk = rows_at_once(model.config.vocab_size, hidden.device)
-                for h, t in zip(hidden.split(chunk), y.to(device).flatten().split(chunk), strict=True):
-                    logits = model.logits(h).float()
-                    surprise.append(F.cross_entropy(logits, t, reduction="none"))
-                    correct += (logits.argmax(dim=-1) == t).sum().item()
+            rows = max(1, rows_at_once(model.config.vocab_size, model.embedding.weight.device) // context)
+            for inside, after in zip(x.to(device).split(rows), y.to(device).split(rows), strict=True):
+                with autocast(device, dtype):
+                    logits = model(inside).float().flatten(0, 1)  # (N, V)
+                surprise.append(F.cross_entropy(logits, after.flatten(), reduction="none"))
+                correct += (logits.argmax(dim=-1) == after.flatten()).sum().item()
             nats += of.flatten().bincount(torch.cat(surprise).double().cpu(), len(sizes))
         loss, n = nats.sum().item() / count, len(sizes)
         apart = (nats - loss * sizes).square().sum().item()

@@ -15,7 +15,7 @@ from blueberry_lib.model.position import RMSNorm
 def decode(model, tokens, prompt, dtype=torch.float32, positions=None):
     """Logits (B, T, V) after the first ``prompt`` tokens, a token at a time."""
     cache = KVCache(model.config, len(tokens), tokens.shape[1], torch.zeros(len(tokens), dtype=torch.long), dtype)
-    model.hidden(tokens[:, :prompt], cache, None if positions is None else positions[None, :prompt])
+    model(tokens[:, :prompt], cache=cache, positions=None if positions is None else positions[None, :prompt])
     decoder = Decoder(model, cache, positions)
     return torch.stack([decoder(column) for column in tokens[:, prompt:].T], dim=1)
 

@@ -11,25 +11,30 @@ from blueberry_lib.model import loss
 from blueberry_lib.model.loss import chunked_cross_entropy
 
 
-def reference(hidden, weight, targets, cap, shares=None):
+def reference(hidden, weight, targets, cap, shares=None, mixture=()):
     logits = hidden @ weight.T
     nats = F.cross_entropy(cap * torch.tanh(logits / cap) if cap else logits, targets, reduction="none")
+    if mixture:
+        kept, found = mixture
+        nats = -torch.log(kept * torch.exp(-nats) + found)
     return (nats if shares is None else nats * shares).mean()
 
 
+@pytest.mark.parametrize("copies", [False, True])
 @pytest.mark.parametrize("shares", [None, torch.linspace(0, 2, 50)])
 @pytest.mark.parametrize("cap", [0.0, 2.0])
 @pytest.mark.parametrize("rows", [1, 7, 1000])
-def test_loss_and_gradients_equal_torchs(cap, rows, shares, monkeypatch):
+def test_loss_and_gradients_equal_torchs(cap, rows, shares, copies, monkeypatch):
     monkeypatch.setattr(loss, "rows_at_once", lambda *_: rows)
     results = []
     for function in (chunked_cross_entropy, reference):
         torch.manual_seed(0)
         hidden = torch.randn(50, 16, dtype=torch.float64).requires_grad_()
         weight = torch.randn(31, 16, dtype=torch.float64).requires_grad_()
-        value = function(hidden, weight, torch.randint(31, (50,)), cap, shares)
+        mixture = tuple(torch.rand(50, dtype=torch.float64).requires_grad_() for _ in range(2 * copies))
+        value = function(hidden, weight, torch.randint(31, (50,)), cap, shares, mixture)
         (3 * value).backward()
-        results.append((value.double(), hidden.grad, weight.grad))
+        results.append((value.double(), *(part.grad for part in (hidden, weight, *mixture))))
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)  # softmax is taken in float32
 

@@ -18,7 +18,7 @@ def test_every_parameter_is_in_exactly_one_group(variants):
         in_feed_forward = 3 if config.feed_forward == "swiglu" else 2
         if config.n_experts:
             in_feed_forward = config.n_experts * in_feed_forward + 1  # the router
-        assert len(matrices) == config.n_layers * (4 + in_feed_forward), name
+        assert len(matrices) == config.n_layers * (4 + in_feed_forward) + 2 * config.copy_head, name
         assert len(embeddings) == (1 if config.tied else 2)
         assert all(p.ndim < 2 for p in others)
 
