@@ -68,8 +68,9 @@ class TokenBatches(Batches):
     in an epoch every token but the first is a target once; fewer than ``context`` tokens at the end are left out.
 
     With ``limit`` there are so many windows in all, in ``passes`` over the first ones of the stream whatever the seed,
-    and the last batch has what is left. With ``contexts``, a curriculum, the windows are cut into pieces of these lengths, one after
-    another over equal shares of the limit: the same tokens in the same order, in more and shorter rows.
+    and the last batch has what is left. With ``contexts``, a curriculum, the windows are cut into pieces of these
+    lengths, one after another over equal shares of the limit: the same tokens in the same order, in more and shorter
+    rows.
     """
 
     def __init__(

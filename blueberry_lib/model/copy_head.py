@@ -53,6 +53,6 @@ def mixed(logits: Tensor, copied: Tensor, kept: Tensor, ids: Tensor) -> Tensor:
 
 
 def kept_and_found(copied: Tensor, kept: Tensor, ids: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of the ``targets`` (B, T) what the head over the vocabulary keeps and what copying gives it, (B · T,)."""
+    """For each of ``targets`` (B, T) the share that is not copied and the probability by copying, (B · T,) each."""
     found = (copied * (ids.unsqueeze(1) == targets.unsqueeze(-1))).sum(dim=-1)
     return kept.flatten(), found.flatten()

@@ -13,8 +13,8 @@ def split_parameters(model: nn.Module) -> tuple[list, list, list]:
     """(matrices, embeddings, others).
 
     Matrices are the 2-D weights inside ``model.blocks`` and ``model.copy``: maps from a space of features to another,
-    which Muon is for. An embedding or a head is 2-D too, but each of its rows belongs to one token and is looked up alone: how far
-    the table stretches a mixture of tokens says nothing of how far a step moves any of them.
+    which Muon is for. An embedding or a head is 2-D too, but each of its rows belongs to one token and is looked up
+    alone: how far the table stretches a mixture of tokens says nothing of how far a step moves any of them.
     """
     matrices, embeddings, others = [], [], []
     for name, p in model.named_parameters():

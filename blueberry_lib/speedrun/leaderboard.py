@@ -114,9 +114,7 @@ def render(records: list[dict]) -> str:
             "against the incumbent | active time | FLOPs a token | status |",
             "|---|---|---|---|" + len(bases) * "---|" + "---|---|---|---|",
         ]
-        for recipe, runs in sorted(
-            recipes.items(), key=lambda item: (item[0] != incumbent, _mean(item[1], ranks))
-        ):
+        for recipe, runs in sorted(recipes.items(), key=lambda item: (item[0] != incumbent, _mean(item[1], ranks))):
             spread = f" ± {student([run['val_loss'] for run in runs])[1]:.3f}" if len(runs) > 1 else ""
             other, difference, standing, p = met.get(recipe, ("", "–", "", ""))
             status = [

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 import torch
@@ -69,7 +70,8 @@ def token_evaluator(
     @torch.no_grad()
     def evaluate(model: Blueberry, batches: int | None = None) -> dict:
         nats, correct = torch.zeros(len(sizes), dtype=torch.float64), 0
-        for x, y, of in list(zip(inputs.split(batch), targets.split(batch), owners.split(batch), strict=True))[:batches]:
+        parts = zip(*(whole.split(batch) for whole in (inputs, targets, owners)), strict=True)
+        for x, y, of in islice(parts, batches):
             surprise = []
             rows = max(1, rows_at_once(model.config.vocab_size, model.embedding.weight.device) // context)
             for inside, after in zip(x.to(device).split(rows), y.to(device).split(rows), strict=True):

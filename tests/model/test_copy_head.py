@@ -18,7 +18,7 @@ def head(tiny):
 @torch.no_grad()
 def test_it_equals_a_loop_over_tokens(tiny):
     copy, hidden, tokens = head(tiny), torch.randn(1, 6, 32, dtype=torch.float64), torch.randint(97, (1, 6))
-    copied, kept, ids = copy(hidden, tokens)
+    copied, _, ids = copy(hidden, tokens)
     assert torch.equal(ids, tokens)
     norms = copy.query_norm, copy.key_norm
     q, k = (norm(linear(hidden[0])) for norm, linear in zip(norms, (copy.query, copy.key), strict=True))
