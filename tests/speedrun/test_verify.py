@@ -187,3 +187,55 @@ def test_an_edited_digit_shows_in_the_hash_and_a_missing_field_by_name():
     assert faults(record) == ["curve is missing"]
     assert "no JSON" in check_record("{")[0]
     assert check_record("[]") == ["it is no JSON object"]
+
+
+def raced(last_two):
+    """A record of best on pocket-race that ended after 14 of 32 parts, where the last two evaluations were these."""
+    config = get_recipe("best", "pocket-race")
+    tokens, seconds = 14 * 2**15, 30.0
+    per_token = flops_per_token(config.model)
+    steps = tokens // config.tokens_per_step
+    curve = []
+    for part in range(1, 15):
+        place = {"step": steps * part // 14, "tokens": 2**15 * part, "active_seconds": seconds * part / 14}
+        loss = last_two[part - 13] if part > 12 else 5.5 - 0.1 * part
+        curve += [{**place, "train_loss": 4.1}, {**place, "val_loss": loss}]
+    record = honest() | {
+        "track": "pocket-race", "config": json.loads(json.dumps(asdict(config))), "tokens": tokens, "steps": steps,
+        "train_loss": 4.1, "val_loss": last_two[1], "val_perplexity": math.exp(last_two[1]), "curve": curve,
+        "active_seconds": seconds, "tokens_per_second": tokens / seconds, "flops": tokens * per_token,
+    }  # fmt: skip
+    return seal(record)
+
+
+def test_a_race_ends_where_the_last_two_evaluations_have_the_target_in_the_mean():
+    target = get_recipe("best", "pocket-race").target_loss
+    assert faults(raced([target + 0.02, target - 0.03])) == []
+    (fault,) = faults(raced([target + 0.04, target - 0.03]))
+    assert "do not reach" in fault
+
+
+def test_in_a_race_only_the_time_counts():
+    slow, fast = ([seconds + seed for seed in range(7)] for seconds in (60.0, 25.0))
+    a = arm("a", [4.0 + 0.001 * s for s in range(7)], slow, track="pocket-race")
+    b = [
+        {**run, "tokens": 9 + run["seed"]}
+        for run in arm("b", [4.01 + 0.001 * s for s in range(7)], fast, track="pocket-race")
+    ]
+    found = claims(a, b)
+    assert found["faster"]["standing"] == "shown" and found["lower_loss"]["why"] == "a race asks for time"
+    assert claims(b, a)["faster"]["standing"] == "not shown"
+    with pytest.raises(BlueberryError, match="tokens on one side"):
+        claims(
+            arm("a", [4.0 + s for s in range(7)]),
+            [{**run, "tokens": 9 + run["seed"]} for run in arm("b", [3.0 + s for s in range(7)])],
+        )
+
+
+def test_a_track_with_a_limit_of_time_is_held_to_it():
+    config = get_recipe("best", "pocket-slow")
+    record = honest() | {"track": "pocket-slow", "config": json.loads(json.dumps(asdict(config)))}
+    assert faults(seal(record)) == []
+    late = [{**entry, "active_seconds": 10 * entry["active_seconds"]} for entry in record["curve"]]
+    record |= {"curve": late, "active_seconds": 700.0, "tokens_per_second": record["tokens"] / 700}
+    assert faults(seal(record)) == ["it took 700 active seconds, and its track allows 600"]
