@@ -1,5 +1,6 @@
-"""speedrun run, compare, ladder, sweep, reproduce, verify, leaderboard, table."""
+"""speedrun run, compare, ladder, sweep, reproduce, verify, submit, leaderboard, table."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -202,6 +203,40 @@ class SpeedrunVerify:
 
 
 @dataclass(frozen=True)
+class SpeedrunSubmit:
+    """Write what a pull request takes: one file with the records of both recipes, and its text.
+
+    Ends with code 2 where a record contradicts itself; a claim that is not shown is submitted as one.
+    """
+
+    records: Positional[tuple[Path, ...]]
+    """Files with the challenger's records."""
+    against: tuple[Path, ...]
+    """Files of what it was measured against."""
+    idea: str
+    """The change, and what you expected before you measured it."""
+    recipe: str | None = None
+    """Only this recipe's records of the challenger's files."""
+    against_recipe: str | None = None
+    """Only this recipe's records of the others."""
+    folder: Path = RUNS
+    """Where to write the file, which belongs into book/records of your branch."""
+
+    def run(self) -> None:
+        challenger, others = read_records(self.records, self.recipe), read_records(self.against, self.against_recipe)
+        for record in (*others, *challenger):
+            if found := faults(record):
+                name = f"{record.get('recipe')}, seed {record.get('seed')}"
+                raise BlueberryError(f"The record of {name} cannot be submitted: {'; '.join(found)}.")
+        words = describe_claims(claims(others, challenger))
+        names = (challenger[0]["track"], challenger[0]["recipe"], challenger[0]["hardware"]["name"])
+        target = self.folder / ("_".join(["speedrun", *re.findall("[a-z0-9]+", " ".join(names).lower())]) + ".json")
+        write_json(target, {"records": [*others, *challenger]})
+        print(f"# {names[0]}: {names[1]} against {others[0]['recipe']}\n\n{self.idea}\n\n```text\n{words}\n```\n")
+        print(f"Records: `book/records/{target.name}`\n\nWrote {target}; the lines above are the pull request's text.")
+
+
+@dataclass(frozen=True)
 class SpeedrunLeaderboard:
     """Write the tables of the book's leaderboard page from the records."""
 
@@ -242,6 +277,7 @@ class Speedrun:
         | Annotated[SpeedrunSweep, subcommand("sweep")]
         | Annotated[SpeedrunReproduce, subcommand("reproduce")]
         | Annotated[SpeedrunVerify, subcommand("verify")]
+        | Annotated[SpeedrunSubmit, subcommand("submit")]
         | Annotated[SpeedrunLeaderboard, subcommand("leaderboard")]
         | Annotated[SpeedrunTable, subcommand("table")],
         arg(name=""),
