@@ -6,6 +6,9 @@ from blueberry_checks.engine.examine import Choice, Code, Number, Property
 
 PAIRS, MANY, CASES = "the-verdict", "how-many-pairs-does-your-effect-need", "three-cases"
 
+UPSIDE_DOWN = "You took r4 minus best. Asked for is the loss of best minus that of r4."
+LOSS = "That is a loss. The mean of the differences, best minus r4, is asked for."
+
 # --- 20.2
 
 
@@ -57,31 +60,22 @@ EXERCISES = {
         cases=_arms,
         section=PAIRS,
         edits="""
-            the wrong way round:
-            after[seed] - before[seed] ~> before[seed] - after[seed]
-            Your differences are a minus b. Asked for is b minus a: negative where b is better.
-
-            in the order given:
-            for seed in range(len(a)) ~> for seed, _ in a
-            Your differences come in the order of the list a. The order of the seeds is asked for.
-
             picked seeds pass:
-            sorted(seed for seed, _ in runs) != list(range(len(runs))) ~> len({seed for seed, _ in runs}) < len(runs)
+            list(range(len(runs))) ~> sorted({seed for seed, _ in a})
             Seeds that do not run from 0 to n − 1 pass: somebody may have chosen them.
 
             doubled seeds pass:
-            sorted(seed for seed, _ in runs) != list(range(len(runs))) ~> {s for s, _ in runs} != set(range(len({*runs})))
-            sorted(seed for seed, _ in runs) != list(range(len(runs))) ~> {s for s, _ in runs} != {*range(len(dict(runs)))}
+            sorted(seed for seed, _ in runs) != list(range(len(runs))) ~> {s for s, _ in runs} != set(range(max(a)[0] + 1))
             A seed that is there twice passes. A dictionary or a set forgets that it came twice.
 
-            only one side is looked at:
+            only one list:
             for runs in (a, b) ~> for runs in (a,)
             for runs in (a, b) ~> for runs in (b,)
             You examine one of the two lists. The other may have a seed twice, or others.
 
-            what they share:
-            if len(a) != len(b) ~> if False
-            A seed that only one recipe has is left out in silence. That is a refusal: nobody knows why the run is missing.
+            lengths may differ:
+            return len(a) == len(b) ~> return True
+            A seed that only one recipe has passes: nobody knows why the other run is missing.
         """,
     ),
     "20.3": Code(
@@ -116,12 +110,9 @@ EXERCISES = {
         """,
     ),
     "20.4": Number(
-        value=VALUE,
+        value=-0.955,
         within=0.06,
-        wrong=[
-            (-9.0, -0.01, "The sign is wrong, or you ran other budgets: at two of 32 parts best is behind. Loss of best minus r4."),
-            (5.0, 9.0, "That is a loss. The mean of the differences, best minus r4, is asked for."),
-        ],
-        section="what-this-does-not-show",
+        wrong=[(0.85, 1.1, UPSIDE_DOWN), (4.0, 9.0, LOSS)],
+        section=CASES,
     ),
 }

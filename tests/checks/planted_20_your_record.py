@@ -5,61 +5,46 @@ import statistics
 
 from checks.planting import Planted, Wrong
 
+UPSIDE_DOWN = "You took r4 minus best. Asked for is the loss of best minus that of r4."
+LOSS = "That is a loss. The mean of the differences, best minus r4, is asked for."
+
 # --- written from the text alone, before the checker
 
 
-def wrong_2_sorts_both_and_zips(a, b):
-    """Pairs the k-th seed with the k-th; no refusal."""
-    return [y[1] - x[1] for x, y in zip(sorted(a), sorted(b), strict=False)]
+def wrong_2_sets(a, b):
+    """Sets forget what is there twice."""
+    return {s for s, _ in a} == {s for s, _ in b} == set(range(len({s for s, _ in a})))
 
 
-def wrong_2_dictionaries_first(a, b):
-    """The last of two runs of a seed wins."""
-    a, b = dict(a), dict(b)
-    if set(a) != set(b) or set(a) != set(range(len(a))):
-        raise ValueError
-    return [b[s] - a[s] for s in sorted(a)]
+def wrong_2_same_seeds(a, b):
+    """The same seeds, each once; which ones does not matter."""
+    return sorted(s for s, _ in a) == sorted(s for s, _ in b) and len(dict(a)) == len(a)
 
 
-def wrong_2_shared_seeds(a, b):
-    """Keeps the seeds that both have."""
-    a, b = dict(a), dict(b)
-    return [b[s] - a[s] for s in sorted(set(a) & set(b))]
+def wrong_2_only_a(a, b):
+    """Looks at one list and the lengths."""
+    return sorted(s for s, _ in a) == list(range(len(a))) and len(a) == len(b)
 
 
-def wrong_2_picked_seeds_pass(a, b):
-    """Equal seeds, but not 0 to n − 1."""
-    x, y = dict(a), dict(b)
-    if len(x) < len(a) or len(y) < len(b) or set(x) != set(y):
-        raise ValueError
-    return [y[s] - x[s] for s in sorted(x)]
-
-
-def wrong_2_order_of_a(a, b):
-    """The order of the first list."""
-    for runs in (a, b):
-        if sorted(s for s, _ in runs) != list(range(len(runs))):
-            raise ValueError
-    if len(a) != len(b):
-        raise ValueError
-    y = dict(b)
-    return [y[s] - x for s, x in a]
+def wrong_2_lengths_free(a, b):
+    """Each list on its own."""
+    return all(sorted(s for s, _ in runs) == list(range(len(runs))) for runs in (a, b))
 
 
 def wrong_2_sorts_in_place(a, b):
-    """Right values, but the caller's lists are sorted."""
+    """Right, but the caller's lists are sorted."""
     a.sort()
     b.sort()
-    if [s for s, _ in a] != list(range(len(a))) or [s for s, _ in b] != list(range(len(a))):
-        raise ValueError
-    return [y - x for (_, x), (_, y) in zip(a, b, strict=True)]
+    return [s for s, _ in a] == [s for s, _ in b] == list(range(len(a)))
 
 
-def correct_2_sorted_copies(a, b):
-    a, b = sorted(a), sorted(b)
-    if any([s for s, _ in runs] != list(range(max(len(a), len(b)))) for runs in (a, b)):
-        raise ValueError("no pairs")
-    return [y - x for (_, x), (_, y) in zip(a, b, strict=True)]
+def correct_2_one_line(a, b):
+    return sorted(s for s, _ in a) == sorted(s for s, _ in b) == list(range(len(a)))
+
+
+def correct_2_counts(a, b):
+    n = len(a)
+    return len(b) == n and all({s for s, _ in runs} == set(range(n)) for runs in (a, b))
 
 
 def wrong_3_two_sided(n, sd, gain):
@@ -102,13 +87,12 @@ PLANTED = {
         wrong=[Wrong(letter, letter, from_text=True) for letter in "abd"] + [Wrong(3, "type", from_text=True)],
     ),
     "20.2": Planted(
-        correct=[correct_2_sorted_copies, lambda a, b: correct_2_sorted_copies(list(a), list(b))],
+        correct=[correct_2_one_line, correct_2_counts],
         wrong=[
-            Wrong(wrong_2_sorts_both_and_zips, "what they share", from_text=True),
-            Wrong(wrong_2_dictionaries_first, "doubled seeds pass", from_text=True),
-            Wrong(wrong_2_shared_seeds, "what they share", from_text=True),
-            Wrong(wrong_2_picked_seeds_pass, "picked seeds pass", from_text=True),
-            Wrong(wrong_2_order_of_a, "in the order given", from_text=True),
+            Wrong(wrong_2_sets, "doubled seeds pass", from_text=True),
+            Wrong(wrong_2_same_seeds, "picked seeds pass", from_text=True),
+            Wrong(wrong_2_only_a, "only one list", from_text=True),
+            Wrong(wrong_2_lengths_free, "lengths may differ", from_text=True),
             Wrong(wrong_2_sorts_in_place, "mutated", from_text=True),
         ],
     ),
@@ -120,11 +104,16 @@ PLANTED = {
             Wrong(wrong_3_one_change, "one of them", from_text=True),
             Wrong(wrong_3_two_runs, "unpaired", from_text=True),
             Wrong(wrong_3_density, "value", from_text=True),
-            Wrong(wrong_3_whole_number, "value", from_text=True),
+            Wrong(wrong_3_whole_number, "relation:rounded", from_text=True),
         ],
     ),
     "20.4": Planted(
-        correct=[VALUE, VALUE + 0.02],
-        wrong=[Wrong(-VALUE, BEHIND, from_text=True), Wrong(6.0, LOSS, from_text=True), Wrong("no", "type", from_text=True)],
+        correct=[-0.96, -0.94],
+        wrong=[
+            Wrong(0.955, UPSIDE_DOWN, from_text=True),
+            Wrong(5.22, LOSS, from_text=True),
+            Wrong(-2.0, "value", from_text=True),
+            Wrong("ahead", "type", from_text=True),
+        ],
     ),
 }
