@@ -367,7 +367,7 @@ PLANTED = {
             Wrong(wrong_2_cut, "cut", from_text=True),
             Wrong(wrong_2_ties_away, "ties away", from_text=True),
             Wrong(wrong_2_nan_lost, "NaN lost", from_text=True),
-            Wrong(wrong_2_library, "library", from_text=True),
+            Wrong(wrong_2_library, "property:by hand", from_text=True),
             Wrong(wrong_2_library_by_to, "property:by hand", from_text=True),
             Wrong(wrong_2_ties_down, "ties down", from_text=True),
             Wrong(bits_as_numbers, "integers for bits"),
@@ -412,5 +412,8 @@ PLANTED = {
             Wrong(step_squared_norm, "squared norm"),
             Wrong(step_after_clipping, "the step clipped"),
         ],
+        equivalent={
+            "call dropped: (torch.stack(weights) - lr * factor * together).unbind() (line 5)": "list takes a tensor apart too"
+        },
     ),
 }
