@@ -383,7 +383,7 @@ PLANTED = {
             Wrong(wrong_3_whole_matrix, "property:no large tensor", from_text=True),
             Wrong(wrong_3_last_block_lost, "last block lost", from_text=True),
             Wrong(wrong_3_no_root, "no root", from_text=True),
-            Wrong(wrong_3_library, "library", from_text=True),
+            Wrong(wrong_3_library, "property:no large tensor", from_text=True),
             Wrong(blocks_one_largest, "one largest for all"),
             Wrong(blocks_not_divided, "not divided"),
         ],
@@ -413,7 +413,7 @@ PLANTED = {
             Wrong(step_after_clipping, "the step clipped"),
         ],
         equivalent={
-            "call dropped: (torch.stack(weights) - lr * factor * together).unbind() (line 5)": "list takes a tensor apart too"
+            "call dropped: (torch.stack(weights) - lr * factor * together).unbind() (line 5)": "list does it too"
         },
     ),
 }
