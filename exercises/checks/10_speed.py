@@ -15,7 +15,7 @@ ROOF, FORMATS, BLOCKS, FEWER = (
 
 
 class Seen(TorchDispatchMode):
-    """The names of the operations that torch does inside the block, and the tensors that they make."""
+    """The names of the operations that torch does inside the block, views left out, and the tensors that they make."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Seen(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        self.names.append(function.overloadpacket.__name__)
+        self.names += [] if function.is_view else [function.overloadpacket.__name__]
         self.made += [t for t in tree_leaves(result) if isinstance(t, torch.Tensor)]
         return result
 
@@ -248,7 +248,6 @@ EXERCISES = {
             The integers are converted to floats as numbers. Use view: the same bits, seen as floats.
 
             another bit:
-            >> 16 ~> >> 15
             >> 16 ~> >> 17
             It looks at another bit than the last one that is kept.
 

@@ -124,9 +124,9 @@ def correct_2_numpy(x):
     """The same in numpy."""
     import numpy as np
 
-    bits = x.numpy().copy().view(np.uint32).astype(np.uint64)
+    bits = x.flatten().numpy().view(np.uint32).astype(np.uint64)
     bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-    rounded = torch.from_numpy(bits.astype(np.uint32).view(np.float32))
+    rounded = torch.from_numpy(bits.astype(np.uint32).view(np.float32)).view(x.shape)
     return torch.where(torch.isnan(x), torch.full_like(x, torch.nan), rounded)
 
 
