@@ -247,10 +247,6 @@ EXERCISES = {
             rounded.view(torch.float32) ~> rounded.float()
             The integers are converted to floats as numbers. Use view: the same bits, seen as floats.
 
-            another bit:
-            >> 16 ~> >> 17
-            It looks at another bit than the last one that is kept.
-
             float16:
             return torch.where(x.isnan(), x, rounded.view(torch.float32)) ~> return x.half().float()
             That is float16: ten bits of fraction, and nothing above 65,504.
