@@ -141,7 +141,7 @@ EXERCISES = {
 
             every band:
             .all(dim=-1).any(dim=-1) ~> .all(dim=-1).all(dim=-1)
-            You ask that every band agrees. One is enough.
+            You ask that every band agrees, which compares whole signatures. One band is enough.
 
             exchanged:
             .all(dim=-1).any(dim=-1) ~> .any(dim=-1).all(dim=-1)
@@ -174,10 +174,6 @@ EXERCISES = {
             .all(dim=-1).any(dim=-1) ~> .all(dim=-1)[..., 0]
             .all(dim=-1).any(dim=-1) ~> .all(dim=-1)[..., -1]
             Only one of the bands is looked at.
-
-            whole signature:
-            .unflatten(-1, (bands, -1)).all(dim=-1).any(dim=-1) ~> .all(dim=-1)
-            The whole signatures are compared. A band is a part of them.
         """,
     ),
     "14.3": Code(
