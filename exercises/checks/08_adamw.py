@@ -35,8 +35,16 @@ def _batches(g):
 EXERCISES = {
     "08.1": Code(
         example=(
-            torch.tensor([1.0]), torch.tensor([2.0]), torch.zeros(1), torch.zeros(1),
-            1, 0.1, 0.5, 0.75, 0.0, 0.5,
+            torch.tensor([1.0]),
+            torch.tensor([2.0]),
+            torch.zeros(1),
+            torch.zeros(1),
+            1,
+            0.1,
+            0.5,
+            0.75,
+            0.0,
+            0.5,
         ),  # fmt: skip
         cases=_steps,
         section=STEP,
@@ -217,9 +225,18 @@ EXERCISES = {
         section=MEMORY,
     ),
     "08.5": Number(
-        value=1.0,
-        within=0.5,
-        wrong=[],
+        value=3.855,
+        within=0.075,
+        wrong=[
+            (
+                3.93,
+                3.99,
+                "Better than any constant rate, and not below the bar yet. Is the peak high enough, and the end at 0?",
+            ),
+            (3.99, 7.0, "No better than a constant rate: the rate is too small at first, too large, or does not fall."),
+            (0.0, 0.5, "That is a rate. Asked for is the held-out loss that the run reached."),
+            (0.5, 3.78, "That is lower than this run can get. Is it 300 steps, and the held-out loss in nats?"),
+        ],
         section=SCHEDULES,
     ),
 }

@@ -6,6 +6,14 @@ The first of each kind were written from the exercises' text alone, before their
 import torch
 from checks.planting import Planted, Wrong
 
+CORRECTED = "That is a first step with bias correction. Here the corrections are 1, and it moves on."
+FIRST_STEP = "That is the first step alone. The momentum goes on moving the weight after it."
+SHORT_MEMORY = "That is with a second beta of 0.95. Asked for is 0.999."
+FLAT = "No better than a constant rate: the rate is too small at first, too large, or does not fall."
+NEARLY = "Better than any constant rate, and not below the bar yet. Is the peak high enough, and the end at 0?"
+A_RATE = "That is a rate. Asked for is the held-out loss that the run reached."
+TOO_LOW = "That is lower than this run can get. Is it 300 steps, and the held-out loss in nats?"
+
 # --- 08.1, from the text alone
 
 
@@ -190,17 +198,21 @@ PLANTED = {
     "08.4": Planted(
         correct=[31.8, 31.77, torch.tensor(31.6)],
         wrong=[
-            Wrong(1, "FOUR_ONE", from_text=True),
-            Wrong(3.16, "FOUR_FIRST", from_text=True),
-            Wrong(5.8, "FOUR_SHORT", from_text=True),
+            Wrong(1, CORRECTED, from_text=True),
+            Wrong(3.16, FIRST_STEP, from_text=True),
+            Wrong(5.8, SHORT_MEMORY, from_text=True),
             Wrong(0.318, "value"),
         ],
     ),
     "08.5": Planted(
-        correct=["GOOD"],
+        correct=[3.886, 3.8, torch.tensor(3.92)],
         wrong=[
-            Wrong("BAD", "FIVE_CONSTANT", from_text=True),
-            Wrong("a number", "type", from_text=True),
+            Wrong(3.997, FLAT, from_text=True),
+            Wrong(0.1, A_RATE, from_text=True),
+            Wrong("3.9", "type", from_text=True),
+            Wrong(3.95, NEARLY),
+            Wrong(2.7, TOO_LOW),
+            Wrong(6.24, FLAT),
         ],
     ),
 }
