@@ -4,8 +4,8 @@ import torch
 
 from blueberry_checks.engine.examine import Choice, Code, Number
 
-STEP, DECAY, MEMORY, HALFWAY, SCHEDULES = (
-    "a-step-size-for-each-weight", "decay-decoupled", "memories-and-how-they-start",
+STEP, MEMORY, HALFWAY, SCHEDULES = (
+    "a-step-size-for-each-weight", "memories-and-how-they-start",
     "from-the-museum-the-schedule-that-stopped-halfway", "schedules",
 )  # fmt: skip
 
@@ -45,7 +45,7 @@ EXERCISES = {
             0.75,
             0.0,
             0.5,
-        ),  # fmt: skip
+        ),
         cases=_steps,
         section=STEP,
         tolerance=1e-4,
@@ -83,10 +83,6 @@ EXERCISES = {
             (v_hat.sqrt() + eps) ~> v_hat.sqrt()
             Epsilon is missing.
 
-            epsilon on top [epsilon]:
-            m_hat / (v_hat.sqrt() + eps) ~> (m_hat / v_hat.sqrt() + eps)
-            Epsilon is added to the fraction. It belongs below, to the root.
-
             no root:
             v_hat.sqrt() ~> v_hat
             The first mean is divided by the second moment itself; its root is meant, which has the unit of a gradient.
@@ -95,10 +91,6 @@ EXERCISES = {
             * g**2 ~> * g
             * g**2 ~> * g.abs()
             v is the mean of the squared gradients.
-
-            squared outside:
-            (1 - beta2) * g**2 ~> ((1 - beta2) * g) ** 2
-            The factor 1 − beta2 is squared too. Only the gradient is.
 
             undamped:
             (1 - beta1) * g ~> g
@@ -114,10 +106,6 @@ EXERCISES = {
             m = beta1 ~> g = g + decay * w; m = beta1 && - lr * decay * w ~>
             The decay is added to the gradient, so it goes through the means and the division. That is L2.
 
-            decayed by the square [decay-decoupled]:
-            lr * decay * w ~> lr * decay * w**2
-            The decay is proportional to the weight itself.
-
             decay without the rate [decay-decoupled]:
             lr * decay * w ~> decay * w
             The decay is not multiplied by the learning rate.
@@ -129,10 +117,6 @@ EXERCISES = {
             decay afterwards [decay-decoupled]:
             w = w - lr * decay * w - lr * m_hat / (v_hat.sqrt() + eps) ~> w = w - lr * m_hat / (v_hat.sqrt() + eps)\\nw = w - lr * decay * w
             The decay uses the weights from after the step. It should use those from before.
-
-            the gradient followed:
-            m_hat = m / (1 - beta1**t) ~> m_hat = g
-            The newest gradient is followed, and not its running mean.
 
             uphill:
             - lr * m_hat ~> + lr * m_hat
