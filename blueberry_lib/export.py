@@ -3,7 +3,8 @@
 The nearest architecture there is Qwen3, and what Blueberry does otherwise is written into the weights, so that no code
 travels with them. A scaled or normed embedding is one fixed vector per token, so the table holds that vector and the
 head is written out beside it. Squared ReLU is a gated layer, act(gate x) · (up x), with act = ReLU and gate = up, since
-relu(u) · u = relu(u)²: the matrix is written twice. Value residual, key offset, soft cap and experts have no counterpart.
+relu(u) · u = relu(u)²: the matrix is written twice. Value residual, key offset, soft cap and experts have no
+counterpart.
 """
 
 import json

@@ -12,28 +12,9 @@ from blueberry_lib.export import EXPORTABLE, WITHOUT_COUNTERPART, export, qwen3_
 from blueberry_lib.generation import generate
 from blueberry_lib.model import Blueberry
 from blueberry_lib.speedrun.recipes import get_recipe
-from blueberry_lib.speedrun.run import encode_prompt, load_run, run, run_tokenizer
+from blueberry_lib.speedrun.run import encode_prompt, load_run, run_tokenizer
 
 transformers = pytest.importorskip("transformers")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished run of some steps, of a recipe that can be exported, on text."""
-    folder = tmp_path_factory.mktemp("runs")
-    words = "one two three four five six seven eight nine ten".split()
-    for i in range(40):
-        lines = (f"{i} {words[i % 10]} and {words[(i * k) % 10]} make {i * k}" for k in range(30))
-        (folder / f"{i}.txt").write_text("\n".join(lines))
-    base = get_recipe("best-without-value-residual+key-offset", "pocket")
-    small = dict(vocab_size=300, context_length=64, n_layers=2, d_model=32, n_heads=4, n_kv_heads=2, d_ff=64)
-    config = replace(
-        base, model=replace(base.model, **small), data=f"text:{folder}/*.txt", train_tokens=20_480, device="cpu",
-        validation_tokens=640, batch_size=4,
-    )  # fmt: skip
-    (folder / "run").mkdir()
-    run(config, folder / "run", say=lambda text: None, quiet=True)
-    return folder / "run"
 
 
 @pytest.mark.parametrize("embedding", ["plain", "scaled", "normed"])
