@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer
 
 from blueberry_lib.config import BlueberryError
@@ -21,7 +22,7 @@ ROWS = 32
 NEEDED = "Benchmarks need lm-eval: pip install 'blueberry-lib[eval]'."
 
 
-def language_model(model: Blueberry, tokenizer: Tokenizer, device: str = "cpu", dtype=None):
+def language_model(model: Blueberry, tokenizer: Tokenizer, device: str = "cpu", dtype: torch.dtype = torch.float32):
     """An ``lm_eval.api.model.LM`` that answers with ``model``. Raises BlueberryError without lm-eval."""
     try:
         from lm_eval.api.model import TemplateLM
