@@ -72,10 +72,10 @@ EXERCISES = {
             That is the probability itself; asked for is its logarithm, which does not underflow for long answers.
 
             no softmax:
-            .log_softmax(dim=-1) ~>
+            .log_softmax(dim=1) ~>
             These are sums of logits. Logarithms of probabilities are what log_softmax makes of each row.
 
-            .log_softmax(dim=-1) ~> .softmax(dim=-1)
+            .log_softmax(dim=1) ~> .softmax(dim=1)
             Probabilities are added up. Of independent steps the logarithms add.
 
             bits:
@@ -83,7 +83,7 @@ EXERCISES = {
             That is in bits; the score is in nats, the natural logarithm.
 
             columns:
-            dim=-1 ~> dim=0
+            dim=1 ~> dim=0
             The softmax runs over the positions. Each row is a prediction of its own.
         """,
     ),
