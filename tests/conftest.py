@@ -73,3 +73,25 @@ def variants(tiny):
         "copy_head": replace(tiny, copy_head=True),
         "moe": replace(tiny, n_experts=4, experts_per_token=2, d_ff=32),
     }
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A finished run of some steps on text, of a recipe that can be exported."""
+    from blueberry_lib.speedrun.recipes import get_recipe
+    from blueberry_lib.speedrun.run import run
+
+    folder = tmp_path_factory.mktemp("finished")
+    words = "one two three four five six seven eight nine ten".split()
+    for i in range(40):
+        lines = (f"{i} {words[i % 10]} and {words[(i * k) % 10]} make {i * k}" for k in range(30))
+        (folder / f"{i}.txt").write_text("\n".join(lines))
+    base = get_recipe("best-without-value-residual+key-offset", "pocket")
+    small = dict(vocab_size=300, context_length=64, n_layers=2, d_model=32, n_heads=4, n_kv_heads=2, d_ff=64)
+    config = replace(
+        base, model=replace(base.model, **small), data=f"text:{folder}/*.txt", train_tokens=20_480, device="cpu",
+        validation_tokens=640, batch_size=4,
+    )  # fmt: skip
+    (folder / "run").mkdir()
+    run(config, folder / "run", say=lambda text: None, quiet=True)
+    return folder / "run"

@@ -12,10 +12,10 @@ LAYERS = (
     {"config", "hardware", "plots"},
     {"model", "optim", "data"},
     {"training"},
-    {"generation", "scaling"},
+    {"generation", "ranking", "scaling"},
     {"images"},
     {"speedrun"},
-    {"interactive", "notebook", "export", "doctor", "cli", "__main__"},
+    {"interactive", "notebook", "export", "evaluate", "doctor", "cli", "__main__"},
 )
 CORE_NEEDS = {"torch", "numpy", "tokenizers", "safetensors", "tqdm"}
 

@@ -14,6 +14,7 @@ import tyro
 from tyro.conf import subcommand
 
 from blueberry_lib.cli.images import image_command
+from blueberry_lib.cli.publish import Evaluate, Export
 from blueberry_lib.cli.runs import Doctor, Eval, Prepare, Progress, Sample, Train
 from blueberry_lib.cli.speedrun import Speedrun
 from blueberry_lib.config import BlueberryError, check_ranges
@@ -36,6 +37,8 @@ def parse(argv: list[str]):
         | Annotated[image_command(argv, "flow"), subcommand("flow")]
         | Annotated[image_command(argv, "vqvae"), subcommand("vqvae")]
         | Annotated[image_command(argv, "multimodal"), subcommand("multimodal")]
+        | Annotated[Export, subcommand("export")]
+        | Annotated[Evaluate, subcommand("evaluate")]
         | Annotated[Doctor, subcommand("doctor")]
         | Annotated[Progress, subcommand("progress")]
     )
