@@ -7,6 +7,7 @@ windows between them have taken the place of other documents. Writes blueberry_l
 """
 
 import argparse
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def arms(rows: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Training windows by split, and the validation windows of both."""
     others, held = rows[: -len(rows) // 5], rows[-len(rows) // 5 :]
     between = held[::2]
-    return {"by document": others, "by chunk": torch.cat([others[: len(others) - len(between)], between])}, held[1::2]
+    return {"by_document": others, "by_chunk": torch.cat([others[: len(others) - len(between)], between])}, held[1::2]
 
 
 def train(rows: torch.Tensor, val: torch.Tensor, seed: int) -> list[float]:
@@ -88,3 +89,5 @@ if __name__ == "__main__":
             record["curves"].setdefault(name, []).append(train(rows, val, seed))
             print(seed, name, record["curves"][name][-1], flush=True)
             write_json(TARGET, record)
+    ends = [statistics.mean(curve[-1] for curve in record["curves"][name]) for name in ("by_document", "by_chunk")]
+    write_json(TARGET, record | {"leak": ends[0] - ends[1]})
