@@ -67,7 +67,7 @@ def processes() -> Iterator[None]:
         with contextlib.suppress(RuntimeError):  # the store may be gone with the process that held it
             said = said or _store.add("said", 1) > 1
         if said:
-            os._exit(2)
+            os._exit(0)  # torchrun lets the one that speaks finish
         raise
     dist.destroy_process_group()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -120,6 +121,20 @@ def test_a_killed_process_is_told_in_one_line(one):
     assert line.endswith("To go on: torchrun --nproc-per-node 2 -m blueberry_lib train --resume runs/killed")
     newest = max((folder / "runs/killed/checkpoints").glob("step-*"))
     assert {path.name for path in newest.iterdir()} == {"model.safetensors", "state.safetensors", "state.json"}
+
+
+def test_a_signal_saves_and_says_how_to_go_on(one):
+    folder, data = one
+    settings = [*SETTINGS, "--checkpoint-every", "5", "--train-tokens", str(2**20)]
+    process = torchrun(folder, 2, "--data", data, *settings, "--experiment-name", "stopped")
+    while not list((folder / "runs/stopped/checkpoints").glob("step-*")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    (said,) = re.findall(r"stopped by SIGTERM after step (\d+); saved", err)
+    assert (folder / f"runs/stopped/checkpoints/step-{int(said):08d}/state.json").exists()
+    assert err.count("To go on: torchrun --nproc-per-node 2 -m blueberry_lib train --resume runs/stopped") == 1
 
 
 def test_other_commands_are_refused(one, monkeypatch, capsys):
