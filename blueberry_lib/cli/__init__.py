@@ -13,10 +13,11 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
+from blueberry_lib import scaling
 from blueberry_lib.cli.images import image_command
 from blueberry_lib.cli.publish import Evaluate, Export
 from blueberry_lib.cli.runs import Doctor, Eval, Prepare, Progress, Sample, Train
-from blueberry_lib.cli.speedrun import Speedrun
+from blueberry_lib.cli.speedrun import Speedrun, SpeedrunRun
 from blueberry_lib.config import BlueberryError, check_ranges
 from blueberry_lib.speedrun.recipes import get_recipe
 from blueberry_lib.training import Interrupted
@@ -68,7 +69,11 @@ def main(argv: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a notebook's has it not
             stream.reconfigure(errors="replace")
     try:
-        parse(sys.argv[1:] if argv is None else argv).run()
+        with scaling.processes():
+            command = parse(sys.argv[1:] if argv is None else argv)
+            if scaling.ranks() > 1 and not isinstance(getattr(command, "command", command), Train | SpeedrunRun):
+                raise BlueberryError("torchrun is for train and speedrun run; start other commands with python.")
+            command.run()
         sys.stdout.flush()
         return 0
     except BlueberryError as error:

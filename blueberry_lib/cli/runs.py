@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from blueberry_lib import scaling
 from blueberry_lib.config import Amount, BlueberryError, Count, Seed, Share, TrainConfig
 from blueberry_lib.data.prepare import prepare
 from blueberry_lib.data.tokens import END_OF_TEXT
@@ -46,13 +48,14 @@ def carry_out(command, words: str, default: str, run: Callable[..., dict]) -> tu
             return read_json(folder / "record.json"), folder
         Checkpoints(folder / "checkpoints").latest()
     else:
-        folder, config = new_folder(RUNS, command.experiment_name, default), command.config
+        folder = Path(scaling.first("folder", lambda: str(new_folder(RUNS, command.experiment_name, default))))
+        config = command.config
     try:
-        with occupied(folder):
+        with scaling.telling(folder, words), occupied(folder) if scaling.rank() == 0 else nullcontext():
             return run(config, folder, resume=command.resume is not None), folder
     except (Interrupted, KeyboardInterrupt, OSError):
         if any(folder.glob("checkpoints/step-*")):
-            print(f"\nTo go on: python -m blueberry_lib {words} --resume {folder}", file=sys.stderr)
+            print(f"\nTo go on: {scaling.launcher()} -m blueberry_lib {words} --resume {folder}", file=sys.stderr)
         raise
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
+from blueberry_lib import scaling
 from blueberry_lib.config import BlueberryError, TrainConfig
 from blueberry_lib.data.batches import TokenBatches
 from blueberry_lib.data.prepare import prepare
@@ -95,16 +96,20 @@ def run(
     """Train as ``config`` says, into ``folder``; returns the record.
 
     Writes config.json, data.json, tokenizer.json, log.jsonl, checkpoints/, loss.png, samples.txt and, when all else is
-    done, record.json. With ``resume`` the run in ``folder`` goes on from its newest checkpoint, on the same data.
+    done, record.json. With ``resume`` the run in ``folder`` goes on from its newest checkpoint, on the same data. Of
+    several processes (see ``scaling``) the first writes.
     """
     hardware, clock = begin(config.device, config.precision)
+    hardware, several, writes = scaling.together(hardware), scaling.ranks() > 1, scaling.rank() == 0
     say(f"{hardware.name}, {str(hardware.compute_dtype).removeprefix('torch.')}; preparing {config.data} …")
-    data = prepare(config.data, config.model.vocab_size, config.tokenizer, config.train_tokens)
+    asked = config.data, config.model.vocab_size, config.tokenizer, config.train_tokens
+    data = load(Path(scaling.first("data", lambda: str(prepare(*asked).folder))))
     advice = f"pass --model.vocab-size {data.vocab_size}, or the tokenizer the model was made for"
     check_vocabulary("The data", data.vocab_size, config.model.vocab_size, advice)
     tokenizer = data.tokenizer()
-    note_data(folder, config, data, resume)
-    if not resume:
+    if writes:
+        note_data(folder, config, data, resume)
+    if writes and not resume:
         save_config(folder, config)
         if tokenizer:
             (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
@@ -121,9 +126,9 @@ def run(
     batches = TokenBatches(
         data.train, config.batch_size, context, config.seed, hardware.device, limit, config.contexts, config.passes
     )
-    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints = scaling.checkpoints(folder / "checkpoints")
     step = checkpoints.latest_step() if resume else None
-    log = Log(folder / "log.jsonl", step)
+    log = Log(folder / "log.jsonl", step) if writes else None
     flops = flops_per_token(config.model, *config.contexts)
     takes = hardware.about(flops * (config.tokens - (step or 0) * config.tokens_per_step))
     say(
@@ -137,14 +142,19 @@ def run(
         config.checkpoint_every, flops_per_unit=flops,
     )  # fmt: skip
     result = fit(
-        model, batches, lambda model, batch: model(*batch),
-        build_optimizers(model, config.optimizer, hardware.compute_dtype),
+        *scaling.shared_out(
+            model, batches, lambda model, batch: model(*batch),
+            build_optimizers(model, config.optimizer, hardware.compute_dtype),
+        ),
         lambda step: learning_rate_factor(config.schedule, step, config.total_steps), loop, hardware,
         evaluate=evaluator(config, data, hardware.device, hardware.compute_dtype),
-        checkpoints=checkpoints, resume=resume, log=log, clock=clock, quiet=quiet,
+        agree=scaling.agree if several else None, checkpoints=checkpoints, resume=resume, log=log, clock=clock,
+        quiet=quiet,
     )  # fmt: skip
-    log.close()
     record = build_record(config, result, clock, hardware, data, params)
+    if not writes:
+        return record
+    log.close()
     loss_figure([record], folder / "loss.png")
     if tokenizer:
         trained, _ = load_run(folder, hardware.device)
@@ -162,7 +172,10 @@ def evaluator(
     token_bytes = bytes_per_token(tokenizer) if tokenizer else None
     end = tokenizer.token_to_id(END_OF_TEXT) if tokenizer else None
     tokens = data.test if final else data.val
-    return token_evaluator(tokens, config.validation_tokens, context, token_bytes, device, dtype, end)
+    part = slice(scaling.rank(), None, scaling.ranks())
+    return token_evaluator(
+        tokens, config.validation_tokens, context, token_bytes, device, dtype, end, part, scaling.add_up
+    )
 
 
 def final_loss(folder: Path) -> dict:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from itertools import islice
 
 import numpy as np
 import torch
@@ -41,6 +40,8 @@ def token_evaluator(
     device: str,
     dtype: torch.dtype,
     end: int | None = None,
+    part: slice = slice(None),
+    add_up: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor,
 ) -> Callable[..., dict]:
     """An ``evaluate(model)`` over ``count`` targets of ``tokens``, the same ones whatever the training batch.
 
@@ -49,7 +50,7 @@ def token_evaluator(
     the last None without ``token_bytes`` (V,), the bytes each id stands for. ``end`` is the id that closes a document.
     The error is the standard error of a ratio over documents (Cochran, Sampling techniques, 1977, section 2.11), since
     the tokens of one are alike; without ``end`` each window counts as a document. ``evaluate(model, batches=1)`` looks
-    at one batch only.
+    at one batch only. Of several processes each reads a ``part`` of the batches, and ``add_up`` sums them.
     """
     if len(tokens) <= count:
         raise BlueberryError(
@@ -70,8 +71,8 @@ def token_evaluator(
     @torch.no_grad()
     def evaluate(model: Blueberry, batches: int | None = None) -> dict:
         nats, correct = torch.zeros(len(sizes), dtype=torch.float64), 0
-        parts = zip(*(whole.split(batch) for whole in (inputs, targets, owners)), strict=True)
-        for x, y, of in islice(parts, batches):
+        parts = list(zip(*(whole.split(batch) for whole in (inputs, targets, owners)), strict=True))
+        for x, y, of in parts[:batches][part]:
             surprise = []
             rows = max(1, rows_at_once(model.config.vocab_size, model.embedding.weight.device) // context)
             for inside, after in zip(x.to(device).split(rows), y.to(device).split(rows), strict=True):
@@ -80,12 +81,13 @@ def token_evaluator(
                 surprise.append(F.cross_entropy(logits, after.flatten(), reduction="none"))
                 correct += (logits.argmax(dim=-1) == after.flatten()).sum().item()
             nats += of.flatten().bincount(torch.cat(surprise).double().cpu(), len(sizes))
+        nats, correct = add_up(torch.cat([nats, nats.new_tensor([correct])])).split([len(sizes), 1])
         loss, n = nats.sum().item() / count, len(sizes)
         apart = (nats - loss * sizes).square().sum().item()
         return {
             "loss": loss,
             "loss_error": math.sqrt(apart * n / max(1, n - 1)) / count,
-            "accuracy": correct / count,
+            "accuracy": correct.item() / count,
             "perplexity": math.exp(min(loss, 700.0)),
             "bits_per_byte": None if not total_bytes else nats.sum().item() / math.log(2) / total_bytes,
         }

@@ -158,6 +158,7 @@ def fit(
     *,
     evaluate: Callable[..., dict] | None = None,
     after_step: Callable[[], None] | None = None,
+    agree: Callable[[list[int]], list[int]] | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
     log: Log | None = None,
@@ -168,7 +169,8 @@ def fit(
 
     ``loss_fn(model, batch)`` gives a mean loss; ``schedule(step)`` the factor on every learning rate;
     ``evaluate(model)`` a dict with at least ``loss``; ``after_step()`` follows each optimizer step, and what it changes
-    must belong to the model's state. With ``resume`` the newest of ``checkpoints`` is continued. Raises Interrupted on
+    must belong to the model's state. Where several processes take the steps, ``agree`` tells each which signals any has
+    received. With ``resume`` the newest of ``checkpoints`` is continued. Raises Interrupted on
     SIGINT and SIGTERM, after saving, and BlueberryError when the loss is not finite.
     """
     clock, result = clock or Clock(hardware.device), Result()
@@ -224,17 +226,19 @@ def fit(
                 result.units = batches.units_done
                 last, checkpoint = result.step >= config.total_steps, result.step % config.checkpoint_every == 0
                 due = bool(config.eval_every) and result.step % config.eval_every == 0
-                if last or received or checkpoint or due or result.step % config.log_every == 0:
+                look = due or result.step % config.log_every == 0
+                heard = received if agree is None else agree(received) if look else []
+                if last or heard or checkpoint or look:
                     if not journal.collect(factor):
                         raise _diverged(f"The loss became {result.recent[-1]}", result.step, checkpoints)
                     done = journal.finished()
                 if due and not done:
                     evaluation()
                     done = journal.finished()
-                if checkpoint or received or done:
+                if checkpoint or heard or done:
                     save()
-                if received and not done:
-                    raise Interrupted(received[0], result.step)
+                if heard and not done:
+                    raise Interrupted(heard[0], result.step)
         if not result.curve or "val_loss" not in result.curve[-1]:
             evaluation()
     finally:
