@@ -2,7 +2,7 @@
 
 import torch
 
-from blueberry_checks.engine.examine import Choice, Code, Number, Property
+from blueberry_checks.engine.examine import Choice, Code, Mistake, Number, Property
 
 SEES, THROUGH, CODES, BITS = "what-one-token-sees", "rounding-has-no-slope", "a-book-of-codes", "what-it-costs-in-bits"
 
@@ -54,11 +54,36 @@ def _passes_on(answer):
     return None
 
 
+def _means(counts, sums, vectors, indices, decay):
+    """The old code and the mean of the batch, mixed whatever the counts."""
+    K, hot = len(counts), torch.eye(len(counts))[indices]
+    old, number = sums / counts[:, None], indices.bincount(minlength=K)
+    mean = torch.where(number[:, None] > 0, hot.T @ vectors / number[:, None].clamp(min=1), old)
+    averaged = decay * counts + (1 - decay) * number, decay * sums + (1 - decay) * hot.T @ vectors
+    return *averaged, decay * old + (1 - decay) * mean
+
+
+def _unused_stay(counts, sums, vectors, indices, decay):
+    """The averages of the codes that were chosen, and of those alone."""
+    hot = torch.eye(len(counts))[indices]
+    used = hot.sum(0) > 0
+    counts = torch.where(used, decay * counts + (1 - decay) * hot.sum(0), counts)
+    sums = torch.where(used[:, None], decay * sums + (1 - decay) * hot.T @ vectors, sums)
+    return counts, sums, sums / counts[:, None]
+
+
+def _whole(answer):
+    """The result counts pixels, so it is an int."""
+    found = answer([(3, 1), (4, 2)])
+    return None if isinstance(found, int) else f"It returns {found!r}; a number of pixels is an int."
+
+
 EXERCISES = {
     "18.1": Code(
         example=([(3, 1)],),
         cases=_stacks,
         section=SEES,
+        properties=[Property("whole", _whole, SEES)],
         edits="""
             first to last:
             reversed(layers) ~> layers
@@ -93,7 +118,7 @@ EXERCISES = {
         properties=[Property("gradient", _passes_on, THROUGH)],
         edits="""
             dot product [a-book-of-codes]:
-            gaps.square().sum(dim=-1).argmin(dim=-1) ~> (vectors @ codebook.T).argmax(dim=-1)
+            gaps.square().sum(dim=-1).argmin(dim=1) ~> (vectors @ codebook.T).argmax(dim=-1)
             The largest dot product is the nearest code only if all codes are equally long. Compare distances.
 
             farthest [a-book-of-codes]:
@@ -113,7 +138,7 @@ EXERCISES = {
             These are sums of absolute differences. Euclidean distance squares them.
 
             best vector [a-book-of-codes]:
-            argmin(dim=-1) ~> argmin(dim=0)
+            argmin(dim=1) ~> argmin(dim=0)
             This finds the nearest vector for each code. Asked for is the nearest code of each vector.
 
             vectors themselves:
@@ -136,6 +161,20 @@ EXERCISES = {
         ),
         cases=_averages,
         section=CODES,
+        mistakes=[
+            Mistake(
+                "means",
+                "Your code mixes the old code with the batch's mean, however many vectors chose it. Divide the averaged "
+                "sum by the averaged count.",
+                wrong=_means,
+            ),
+            Mistake(
+                "unused codes",
+                "A code that nobody chose keeps its count here. It has to fade like the others: its number in this batch "
+                "is 0.",
+                wrong=_unused_stay,
+            ),
+        ],
         edits="""
             repeats:
             torch.zeros_like(sums).index_add_(0, indices, vectors) ~> torch.zeros_like(sums).index_put((indices,), vectors)
@@ -145,21 +184,6 @@ EXERCISES = {
             decay * counts + (1 - decay) * number ~> (1 - decay) * counts + decay * number && \\
             decay * sums + (1 - decay) * total ~> (1 - decay) * sums + decay * total
             The two weights are exchanged: decay belongs to the old average.
-
-            means:
-            return counts, sums, sums / counts[:, None] ~> \\
-            old = (sums - (1 - decay) * total) / decay / ((counts - (1 - decay) * number) / decay)[:, None]\\n\\
-            mean = torch.where(number[:, None] > 0, total / number[:, None].clamp(min=1), old)\\n\\
-            return counts, sums, decay * old + (1 - decay) * mean
-            Your code mixes the old code with the batch's mean, however many vectors chose it. Divide the averaged sum by the averaged count.
-
-            unused codes:
-            return counts, sums, sums / counts[:, None] ~> \\
-            used = number > 0\\n\\
-            counts = torch.where(used, counts, counts / decay)\\n\\
-            sums = torch.where(used[:, None], sums, sums / decay)\\n\\
-            return counts, sums, sums / counts[:, None]
-            A code that nobody chose keeps its count here. It has to fade like the others: its number in this batch is 0.
 
             sums as codes:
             sums / counts[:, None] ~> sums

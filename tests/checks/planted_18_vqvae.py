@@ -269,7 +269,7 @@ PLANTED = {
             Wrong(wrong_1_kernels_added, "kernels added", from_text=True),
             Wrong(wrong_1_own_stride_too_early, "too early", from_text=True),
             Wrong(wrong_1_all_strides, "once too often", from_text=True),
-            Wrong(wrong_1_float, "type", from_text=True),
+            Wrong(wrong_1_float, "property:whole", from_text=True),
             Wrong(sees_once_more, "once too often"),
         ],
     ),
