@@ -207,7 +207,7 @@ EXERCISES = {
             "d": "Without padding the result of f would be smaller than x, and the sum would fail. The values, too, would "
             "still be those of x.",
         },
-        section="from-the-museum-beta-on-the-wrong-term",
+        section="a-filter-that-slides",
     ),
     "18.5": Number(
         value=1.22,
