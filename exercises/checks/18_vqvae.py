@@ -24,6 +24,7 @@ def _codes(g):
         2 + torch.randn(9, 2, generator=g),
         torch.randn(4, 2, generator=g) * torch.tensor([[0.1], [1.0], [3.0], [9.0]]),
     )
+    yield torch.zeros(1, 2), torch.tensor([[3.0, 0.0], [2.0, 2.0]])
     yield torch.zeros(1, 2), torch.tensor([[5.0, 0.0], [0.0, 1.0], [1.0, 0.0]])  # two are equally near
 
 

@@ -241,6 +241,11 @@ def chosen_by_first_entry(vectors, codebook):
     return vectors + (codebook[indices] - vectors).detach(), indices
 
 
+def chosen_by_absolute_differences(vectors, codebook):
+    indices = torch.cdist(vectors, codebook, p=1).argmin(dim=1)
+    return vectors + (codebook[indices] - vectors).detach(), indices
+
+
 def chosen_twice_the_gradient(vectors, codebook):
     indices = torch.cdist(vectors, codebook).argmin(dim=1)
     return 2 * vectors + (codebook[indices] - 2 * vectors).detach(), indices
@@ -283,6 +288,7 @@ PLANTED = {
             Wrong(wrong_2_farthest, "farthest", from_text=True),
             Wrong(wrong_2_order_of_results, "order", from_text=True),
             Wrong(chosen_by_first_entry, "one entry"),
+            Wrong(chosen_by_absolute_differences, "L1"),
             Wrong(chosen_twice_the_gradient, "property:gradient"),
         ],
     ),
