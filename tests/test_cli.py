@@ -74,6 +74,8 @@ def test_text_becomes_a_model_that_samples_and_evaluates(here, capsys):
     record = json.loads((here / "runs/t/record.json").read_text())
     assert record["bits_per_byte"] > 0
     assert len((here / "runs/t/samples.txt").read_text().split("─" * 72)) == 2
+    assert main(["export", "runs/t"]) == 0
+    assert (here / "runs/t/web.js").read_text().startswith('(globalThis.blueberryModels ??= {})["t"] = {"config":')
     capsys.readouterr()
     sample = ["sample", "runs/t", "--prompt", "the blue", "--max-new-tokens", "10", "--seed", "1"]
     assert main(sample) == 0
@@ -104,7 +106,8 @@ def test_the_recipe_gives_the_defaults(here, token_folder):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "prepare", "train", "speedrun", "speedrun run", "speedrun compare", "sample", "eval", "doctor"]
+    "command",
+    ["", "prepare", "train", "speedrun", "speedrun run", "speedrun compare", "sample", "eval", "export", "doctor"],
 )
 def test_help_explains_every_option(command, capsys):
     with pytest.raises(SystemExit) as stop:

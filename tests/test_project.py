@@ -15,7 +15,7 @@ LAYERS = (
     {"generation", "scaling"},
     {"images"},
     {"speedrun"},
-    {"interactive", "notebook", "export", "doctor", "cli", "__main__"},
+    {"interactive", "notebook", "export", "export_web", "doctor", "cli", "__main__"},
 )
 CORE_NEEDS = {"torch", "numpy", "tokenizers", "safetensors", "tqdm"}
 

@@ -14,7 +14,7 @@ import tyro
 from tyro.conf import subcommand
 
 from blueberry_lib.cli.images import image_command
-from blueberry_lib.cli.runs import Doctor, Eval, Prepare, Progress, Sample, Train
+from blueberry_lib.cli.runs import Doctor, Eval, Export, Prepare, Progress, Sample, Train
 from blueberry_lib.cli.speedrun import Speedrun
 from blueberry_lib.config import BlueberryError, check_ranges
 from blueberry_lib.speedrun.recipes import get_recipe
@@ -33,6 +33,7 @@ def parse(argv: list[str]):
         | Annotated[Speedrun, subcommand("speedrun")]
         | Annotated[Sample, subcommand("sample")]
         | Annotated[Eval, subcommand("eval")]
+        | Annotated[Export, subcommand("export")]
         | Annotated[image_command(argv, "flow"), subcommand("flow")]
         | Annotated[image_command(argv, "vqvae"), subcommand("vqvae")]
         | Annotated[image_command(argv, "multimodal"), subcommand("multimodal")]

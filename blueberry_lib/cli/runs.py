@@ -1,4 +1,4 @@
-"""prepare, train, sample, eval, doctor, progress."""
+"""prepare, train, sample, eval, export, doctor, progress."""
 
 import json
 import sys
@@ -14,8 +14,10 @@ from blueberry_lib.config import Amount, BlueberryError, Count, Seed, Share, Tra
 from blueberry_lib.data.prepare import prepare
 from blueberry_lib.data.tokens import END_OF_TEXT
 from blueberry_lib.doctor import report
+from blueberry_lib.export_web import export_web
 from blueberry_lib.generation import stream, text_pieces
 from blueberry_lib.hardware import detect, pick_device
+from blueberry_lib.images.flow_training import load_flow
 from blueberry_lib.speedrun.records import table
 from blueberry_lib.speedrun.run import encode_prompt, evaluation_data, evaluator, load_run, run, run_tokenizer
 from blueberry_lib.training import Interrupted
@@ -166,6 +168,25 @@ class Eval:
         data = evaluation_data(self.folder, config, self.data, self.tokenizer)
         config = replace(config, validation_tokens=self.validation_tokens or config.validation_tokens)
         print(json.dumps(evaluator(config, data, hardware.device, hardware.compute_dtype)(model), indent=1))
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the model of a run of `train` or `flow train` as one JavaScript file, for book/_static/model.js to run."""
+
+    folder: Positional[Path]
+    """Folder of a run."""
+    output: Path | None = None
+    """The file to write; unset: web.js in the run's folder."""
+
+    def run(self) -> None:
+        path, name = self.output or self.folder / "web.js", self.folder.name
+        if (self.folder / "config.json").is_file() and "label_dropout" in read_json(self.folder / "config.json"):
+            export_web(load_flow(self.folder)[0], path, name)
+        else:
+            model, _ = load_run(self.folder)
+            export_web(model, path, name, run_tokenizer(self.folder, None, model.config.vocab_size))
+        print(f"Wrote {path}, {path.stat().st_size / 1e6:.1f} MB: blueberryModels[{json.dumps(name)}].")
 
 
 @dataclass(frozen=True)

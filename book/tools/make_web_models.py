@@ -1,0 +1,99 @@
+"""Train the two models of the first page and write them for the browser, into book/_static/web.
+
+    python book/tools/make_web_models.py train     the pocket model, kept at STEPS, and the digits, under runs/web
+    python book/tools/make_web_models.py write     export what was trained, measure it, write the record web_models.json
+
+Before its first step the model is noise that the page draws itself, so that moment has no file.
+"""
+
+import copy
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from record_head import measured
+
+from blueberry_lib.export_web import dequantized, export_web
+from blueberry_lib.hardware import detect
+from blueberry_lib.images import training
+from blueberry_lib.images.flow_matching import fixed_noise_loss
+from blueberry_lib.images.flow_training import FlowRun, load_flow
+from blueberry_lib.model import Blueberry
+from blueberry_lib.speedrun.recipes import get_recipe
+from blueberry_lib.speedrun.run import evaluation_data, evaluator, load_run, run, run_tokenizer
+from blueberry_lib.training import checkpoint
+from blueberry_lib.training.checkpoint import load_model
+from blueberry_lib.training.folder import read_json, write_json
+
+BOOK = Path(__file__).parents[1]
+RUNS = Path("runs/web")
+STEPS = (32, 128, 512)
+SAME_TOKENS = 16_384  # on which int8 is compared with float32
+
+
+def train() -> None:
+    """The runs that are not there yet."""
+    checkpoint.KEPT = 10**6
+    text, digits = RUNS / "text", RUNS / "digits"
+    if not (text / "record.json").exists():
+        text.mkdir(parents=True)
+        run(replace(get_recipe("best", "pocket"), checkpoint_every=32), text)
+    if not (digits / "record.json").exists():
+        digits.mkdir(parents=True)
+        training.run(FlowRun(), digits)
+
+
+def text_moments() -> dict[str, dict]:
+    """Export the checkpoints; the loss of each on the track's validation tokens, and with int8 weights on fewer."""
+    folder, hardware = RUNS / "text", detect()
+    model, config = load_run(folder)
+    tokenizer, data = run_tokenizer(folder, None, config.model.vocab_size), evaluation_data(folder, config, None, None)
+    whole, few = (
+        evaluator(replace(config, validation_tokens=n), data, hardware.device, hardware.compute_dtype)
+        for n in (config.validation_tokens, SAME_TOKENS)
+    )
+    torch.manual_seed(config.seed)
+    moments = {"0": {"loss": whole(Blueberry(config.model).eval())["loss"]}}
+    seconds = {entry["step"]: entry["active_seconds"] for entry in read_json(folder / "record.json")["curve"]}
+    for step in STEPS:
+        load_model(folder / "checkpoints" / f"step-{step:08d}", model)
+        found = {"loss": whole(model)["loss"], "float32_loss": few(model)["loss"], "seconds": seconds[step]}
+        path, facts = BOOK / f"_static/web/text-{step}.js", {"step": step, "loss": round(found["loss"], 3)}
+        export_web(model, path, f"text-{step}", tokenizer, untrained_loss=round(moments["0"]["loss"], 3), **facts)
+        found |= {"int8_loss": few(dequantized(model))["loss"], "bytes": path.stat().st_size}
+        moments[str(step)] = found
+    return moments
+
+
+def digits() -> dict:
+    """Export the digits; their loss on fixed times and noise, and with int8 weights."""
+    model, _, data, _ = load_flow(RUNS / "digits")
+    path = BOOK / "_static/web/digits.js"
+    export_web(model, path, "digits")
+    x1, losses = data.scale(data.val), []
+    for network in (model, dequantized(copy.deepcopy(model))):
+        losses.append(fixed_noise_loss(network, x1, data.val_labels)[0])
+    return {"loss": losses[0], "int8_loss": losses[1], "bytes": path.stat().st_size}
+
+
+def write() -> None:
+    own = read_json(RUNS / "text" / "record.json")
+    record = {
+        **measured("the models of the first page: int8 weights beside float32", detect()),
+        "params": own["params"],
+        "tokens": own["tokens"],
+        "active_seconds": own["active_seconds"],
+        "bits_per_byte": own["bits_per_byte"],
+        "dollars": own["dollars"],
+        "same_tokens": SAME_TOKENS,
+        "text": text_moments(),
+        "digits": digits(),
+    }
+    write_json(BOOK / "records" / "web_models.json", record)
+    print(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    {"train": train, "write": write}[sys.argv[1]]()
