@@ -1,13 +1,12 @@
 """In a JavaScript engine the book's script computes what PyTorch computes on the dequantized weights."""
 
 import json
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from book_tool import tool
 
 import blueberry_lib
 from blueberry_lib.config import BlueberryError
@@ -18,35 +17,13 @@ from blueberry_lib.images.diffusion_transformer import DiT2D, DiTConfig
 from blueberry_lib.images.flow_matching import integrate
 from blueberry_lib.model import Blueberry
 
-SCRIPT = Path(blueberry_lib.__file__).parents[1] / "book" / "_static" / "model.js"
-NODE = shutil.which("node") or shutil.which("nodejs")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+BOOK = Path(blueberry_lib.__file__).parents[1] / "book"
 TEXTS = [f"def add_{i}(a, b):\n    # naïve — 'quoted', it's {i * 7919}\n    return a + b  \n\n" for i in range(60)]
 
+engine = tool("run_javascript") if (BOOK / "_static" / "model.js").exists() else None
 in_javascript = pytest.mark.skipif(
-    not (SCRIPT.exists() and (NODE or CHROMIUM)), reason="needs the book's model.js, and node or a Chromium on PATH"
+    not (engine and (engine.NODE or engine.CHROMIUM)), reason="needs the book, and node or a Chromium on the PATH"
 )
-
-
-def javascript(exported: Path, expression: str, folder: Path):
-    """The JSON value of an expression that may use model.js and the exported file, in node or else in a browser."""
-    if NODE:
-        script = (
-            "const fs = require('fs'), vm = require('vm');"
-            f"for (const path of {json.dumps([str(SCRIPT), str(exported)])}) "
-            "vm.runInThisContext(fs.readFileSync(path, 'utf8'));"
-            f"console.log(vm.runInThisContext({json.dumps(f'JSON.stringify({expression})')}));"
-        )
-        done = subprocess.run([NODE, "-"], input=script, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-    page = folder / "page.html"
-    scripts = "".join(f'<script src="{path.as_uri()}"></script>' for path in (SCRIPT, exported))
-    write = f"document.querySelector('pre').textContent = JSON.stringify({expression})"
-    page.write_text(f"<!doctype html><meta charset=utf-8>{scripts}<pre></pre><script>{write}</script>")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
-    done = subprocess.run([CHROMIUM, *flags, page.as_uri()], capture_output=True, text=True, timeout=120)
-    return json.loads(done.stdout.split("<pre>")[1].split("</pre>")[0])
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +48,11 @@ def test_logits_and_greedy_text_are_those_of_pytorch(name, variants, tokenizer, 
     with torch.no_grad():
         expected = model(torch.tensor([ids]))[0]
     greedy = generate(model, [ids], 12, temperature=0)[0]
-    found = javascript(
-        tmp_path / "model.js",
+    found = engine.javascript(
         "(() => { const model = new TextModel(blueberryModels.one);"
         f"const logits = {ids}.map((id) => Array.from(model.step(id)));"
         "return {logits, greedy: [...model.write('def add_5(', {temperature: 0, count: 12})]}; })()",
-        tmp_path,
+        [tmp_path / "model.js"],
     )
     torch.testing.assert_close(torch.tensor(found["logits"]), expected, atol=1e-3, rtol=0)
     assert found["greedy"] == greedy[: greedy.index(0)] if 0 in greedy else found["greedy"] == greedy
@@ -86,13 +62,12 @@ def test_logits_and_greedy_text_are_those_of_pytorch(name, variants, tokenizer, 
 def test_text_becomes_the_same_ids_and_comes_back(tokenizer, tiny, tmp_path):
     export_web(Blueberry(replace(tiny, vocab_size=300)), tmp_path / "model.js", "one", tokenizer)
     odd = ["", " ", "\n\n\n  x\t", "日本 naïve 🫐", "we'll they've 1234  ---  end \n", END_OF_TEXT[2:-2], *TEXTS[:3]]
-    found = javascript(
-        tmp_path / "model.js",
+    found = engine.javascript(
         "(() => { const pairs = new BytePairs(blueberryModels.one.vocabulary);"
         f"return {json.dumps(odd)}.map((text) => {{ const ids = pairs.encode(text);"
         "const bytes = ids.flatMap((id) => [...pairs.bytes(id)]);"
         "return [ids, new TextDecoder().decode(Uint8Array.from(bytes))]; }); })()",
-        tmp_path,
+        [tmp_path / "model.js"],
     )
     assert found == [[tokenizer.encode(text).ids, text] for text in odd]
 
@@ -105,10 +80,9 @@ def test_a_digit_is_drawn_as_pytorch_draws_it(randomized, tmp_path):
             p.copy_(torch.randn_like(p) * 0.1)
     export_web(model, tmp_path / "model.js", "digits")
     dequantized(model)
-    frames = javascript(
-        tmp_path / "model.js",
+    frames = engine.javascript(
         "[...new DigitModel(blueberryModels.digits).draw(7, {steps: 5, seed: 3})].map((frame) => [...frame])",
-        tmp_path,
+        [tmp_path / "model.js"],
     )
     assert len(frames) == 6
     noise = torch.tensor(frames[0]).view(1, 1, 8, 8)
@@ -118,16 +92,13 @@ def test_a_digit_is_drawn_as_pytorch_draws_it(randomized, tmp_path):
 
 
 @in_javascript
-def test_drawing_follows_temperature_and_top_p(tmp_path):
-    (tmp_path / "nothing.js").write_text("")
+def test_drawing_follows_temperature_and_top_p():
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0, -2.0])
-    draws = javascript(
-        tmp_path / "nothing.js",
+    draws = engine.javascript(
         "(() => { const random = randomNumbers(1); const counts = [0, 0, 0, 0, 0];"
         f"for (let i = 0; i < 20000; i++) counts[draw(Float32Array.from({logits.tolist()}), 0.5, 0.9, random)]++;"
         "const z = Array.from({length: 20000}, () => gaussian(random));"
-        "return {counts, mean: z.reduce((a, b) => a + b) / 2e4, square: z.reduce((a, b) => a + b * b, 0) / 2e4}; })()",
-        tmp_path,
+        "return {counts, mean: z.reduce((a, b) => a + b) / 2e4, square: z.reduce((a, b) => a + b * b, 0) / 2e4}; })()"
     )
     kept = (logits / 0.5).softmax(0)[:2]  # 0.864 and 0.117: two entries hold 0.9
     assert draws["counts"][2:] == [0, 0, 0]
@@ -143,3 +114,21 @@ def test_what_the_script_cannot_run_is_refused(variants, tiny, tmp_path):
     words = Tokenizer(models.WordLevel({"naïve words": 0}, unk_token="naïve words"))
     with pytest.raises(BlueberryError, match="byte-level"):
         vocabulary(words)
+
+
+RECORD = json.loads((BOOK / "records" / "web_models.json").read_text()) if engine else None
+
+
+@pytest.mark.skipif(not engine, reason="the library is installed without the book")
+def test_int8_costs_at_most_a_hundredth_of_a_nat():
+    for moment in RECORD["text"].values():
+        assert moment.get("int8_loss", 0) <= moment.get("float32_loss", 0) + 0.01
+    assert RECORD["digits"]["int8_loss"] <= RECORD["digits"]["loss"] + 0.01 and RECORD["same_tokens"] == 16_384
+    sizes = [path.stat().st_size for path in (BOOK / "_static" / "web").iterdir()]
+    assert sum(sizes) <= 6e6
+
+
+@in_javascript
+def test_what_stands_on_the_first_page_is_what_the_models_there_make():
+    still = tool("make_web_models").still()
+    assert still == json.loads((BOOK / "_static" / "web" / "still.json").read_text(encoding="utf-8"))

@@ -19,13 +19,13 @@ function readTensors(file) {
   }));
 }
 
-/** matrix · x + bias: each output is the dot product of a row with x. This is where nearly all the time goes. */
+/** matrix · x + bias. There are two sums, since a processor need not wait for one before it adds to the other. */
 function multiply({ data, rows, columns }, x, bias) {
   const out = new Float32Array(rows);
   for (let r = 0, i = 0; r < rows; r++) {
-    let sum = bias ? bias[r] : 0;
-    for (let c = 0; c < columns; c++, i++) sum += data[i] * x[c];
-    out[r] = sum;
+    let even = bias ? bias[r] : 0, odd = 0, c = 0;
+    for (; c + 1 < columns; c += 2, i += 2) even += data[i] * x[c], odd += data[i + 1] * x[c + 1];
+    out[r] = even + odd + (c < columns ? data[i++] * x[c] : 0);
   }
   return out;
 }

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import torch
 from record_head import measured
+from run_javascript import javascript
 
 from blueberry_lib.export_web import dequantized, export_web
 from blueberry_lib.hardware import detect
 from blueberry_lib.images import training
 from blueberry_lib.images.flow_matching import fixed_noise_loss
-from blueberry_lib.images.flow_training import FlowRun, load_flow
+from blueberry_lib.images.flow_training import TRAINING, FlowRun, load_flow
 from blueberry_lib.model import Blueberry
 from blueberry_lib.speedrun.recipes import get_recipe
 from blueberry_lib.speedrun.run import evaluation_data, evaluator, load_run, run, run_tokenizer
@@ -30,7 +31,9 @@ from blueberry_lib.training.folder import read_json, write_json
 BOOK = Path(__file__).parents[1]
 RUNS = Path("runs/web")
 STEPS = (32, 128, 512)
+DIGIT_STEPS = 1_000  # half of the preset's
 SAME_TOKENS = 16_384  # on which int8 is compared with float32
+PROMPT, TEMPERATURE, COUNT, LABEL = "def read(self, size):", 0.7, 160, 7
 
 
 def train() -> None:
@@ -42,7 +45,7 @@ def train() -> None:
         run(replace(get_recipe("best", "pocket"), checkpoint_every=32), text)
     if not (digits / "record.json").exists():
         digits.mkdir(parents=True)
-        training.run(FlowRun(), digits)
+        training.run(FlowRun(training=replace(TRAINING, steps=DIGIT_STEPS, eval_every=0)), digits)
 
 
 def text_moments() -> dict[str, dict]:
@@ -56,10 +59,9 @@ def text_moments() -> dict[str, dict]:
     )
     torch.manual_seed(config.seed)
     moments = {"0": {"loss": whole(Blueberry(config.model).eval())["loss"]}}
-    seconds = {entry["step"]: entry["active_seconds"] for entry in read_json(folder / "record.json")["curve"]}
     for step in STEPS:
         load_model(folder / "checkpoints" / f"step-{step:08d}", model)
-        found = {"loss": whole(model)["loss"], "float32_loss": few(model)["loss"], "seconds": seconds[step]}
+        found = {"loss": whole(model)["loss"], "float32_loss": few(model)["loss"]}
         path, facts = BOOK / f"_static/web/text-{step}.js", {"step": step, "loss": round(found["loss"], 3)}
         export_web(model, path, f"text-{step}", tokenizer, untrained_loss=round(moments["0"]["loss"], 3), **facts)
         found |= {"int8_loss": few(dequantized(model))["loss"], "bytes": path.stat().st_size}
@@ -78,20 +80,35 @@ def digits() -> dict:
     return {"loss": losses[0], "int8_loss": losses[1], "bytes": path.stat().st_size}
 
 
+def still() -> dict:
+    """What model.js writes and draws with the settings that the page starts with: readers without scripts see that."""
+    name, settings = f"text-{STEPS[-1]}", {"temperature": TEMPERATURE, "count": COUNT, "seed": 0}
+    web = BOOK / "_static/web"
+    text, pixels = javascript(
+        f"(() => {{ const model = new TextModel(blueberryModels['{name}']), decoder = new TextDecoder(); let text = '';"
+        f"for (const id of model.write({json.dumps(PROMPT)}, {json.dumps(settings)}))"
+        "text += decoder.decode(model.tokenizer.bytes(id), {stream: true});"
+        f"const frames = [...new DigitModel(blueberryModels.digits).draw({LABEL})];"
+        "return [text, [...frames.at(-1)]]; })()",
+        [web / f"{name}.js", web / "digits.js"],
+    )
+    opacity = [round(min(1, max(0, (value + 1) / 2)), 3) for value in pixels]
+    return {"prompt": PROMPT, "temperature": TEMPERATURE, "text": text, "label": LABEL, "pixels": opacity}
+
+
 def write() -> None:
     own = read_json(RUNS / "text" / "record.json")
     record = {
         **measured("the models of the first page: int8 weights beside float32", detect()),
         "params": own["params"],
         "tokens": own["tokens"],
-        "active_seconds": own["active_seconds"],
         "bits_per_byte": own["bits_per_byte"],
-        "dollars": own["dollars"],
         "same_tokens": SAME_TOKENS,
         "text": text_moments(),
         "digits": digits(),
     }
     write_json(BOOK / "records" / "web_models.json", record)
+    write_json(BOOK / "_static/web/still.json", still())
     print(json.dumps(record, indent=1))
 
 
