@@ -20,7 +20,7 @@ from docutils.parsers.rst import Directive
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-WIDTH, HEIGHT = 480, 270  # of a card's picture, in pixels
+WIDTH, HEIGHT = 400, 225  # of a card's picture, in pixels
 STEPS = ("0", "32", "128", "512")
 
 

@@ -15,7 +15,7 @@ import os
 import shutil
 from pathlib import Path
 
-from page_text import CHAPTER, description, head, mended
+from page_text import CHAPTER, ICON_RULES, description, head, mended
 
 SCRIPT = "mathjax-tex-svg.js"
 NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Not here — Blueberry</title>
@@ -75,6 +75,8 @@ def finish_pages(app, error) -> None:
             if '<html lang="en"' in text and (better := mended(text, path, root)) != text:
                 path.write_text(better, encoding="utf-8")
         (root / "_static/scripts/fontawesome.js").unlink(missing_ok=True)
+        style = root / "_static/styles/pydata-sphinx-theme.css"
+        style.write_text(ICON_RULES.sub("", style.read_text(encoding="utf-8")), encoding="utf-8")
         for unused in root.rglob("_static/**/*.map"):
             unused.unlink()
         base = site_address(app.config)

@@ -16,6 +16,8 @@ from PIL import Image
 ICON_TAG = re.compile(r'<(i|span) class="([^"]*\bfa[sbr]?(?:-solid|-brands)? [^"]*)"([^>]*)>\s*</\1>')
 MATH = re.compile(r"<script[^>]*>window\.MathJax = .*?</script>\s*|<script[^>]*mathjax-tex-svg[^>]*></script>\s*", re.S)
 SEARCH = re.compile(r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>\s*')
+DESIGN = re.compile(r"<(?:link|script)[^>]*(?:sphinx-design\.min\.css|design-tabs\.js)[^>]*>(?:</script>)?\s*")
+ICON_RULES = re.compile(r'(?:\.fa-[\w-]+:before,?)+\{content:"[^"]*"\}')
 ICON_SCRIPT = re.compile(
     r"<!-- So that users can add custom icons -->\s*|<script[^>]*scripts/fontawesome\.js[^>]*></script>\s*"
 )
@@ -49,6 +51,8 @@ def with_icons(text: str) -> str:
 def without_unused_scripts(text: str, is_search: bool) -> str:
     if 'class="math' not in text:
         text = MATH.sub("", text)
+    if 'class="sd-' not in text and " sd-" not in text:
+        text = DESIGN.sub("", text)
     return text if is_search else SEARCH.sub("", text)
 
 

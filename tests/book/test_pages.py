@@ -42,6 +42,13 @@ def test_scripts_come_only_where_they_are_used():
     formula = f'<span class="math notranslate">x</span>{mathjax}'
     assert text.without_unused_scripts(formula + search, False) == formula
     assert text.without_unused_scripts(search, True) == search
+    design = (
+        '<link rel="stylesheet" href="_static/sphinx-design.min.css?v=6" /><script src="design-tabs.js?v"></script>'
+    )
+    assert text.without_unused_scripts(design, False) == ""
+    assert text.without_unused_scripts(f'{design}<div class="sd-card">', False) == f'{design}<div class="sd-card">'
+    rules = '.a{b:c}.fa-cat:before,.fa-dog:before{content:"\\f1"}.fa-lg{font-size:2em}'
+    assert text.ICON_RULES.sub("", rules) == ".a{b:c}.fa-lg{font-size:2em}"
 
 
 def test_pictures_say_their_size_and_all_but_the_first_wait():
