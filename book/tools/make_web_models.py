@@ -53,23 +53,20 @@ def train() -> None:
 
 
 def text_moments() -> dict[str, dict]:
-    """Export the checkpoints; the loss of each on the track's validation tokens, and with int8 weights on fewer."""
+    """Export the checkpoints; the loss of each on SAME_TOKENS validation tokens, in float32 and with int8 weights."""
     folder, hardware = RUNS / "text", detect()
     model, config = load_run(folder)
     tokenizer, data = run_tokenizer(folder, None, config.model.vocab_size), evaluation_data(folder, config, None, None)
-    whole, few = (
-        evaluator(replace(config, validation_tokens=n), data, hardware.device, hardware.compute_dtype)
-        for n in (config.validation_tokens, SAME_TOKENS)
-    )
+    few = replace(config, validation_tokens=SAME_TOKENS)
+    evaluate = evaluator(few, data, hardware.device, hardware.compute_dtype)
     torch.manual_seed(config.seed)
-    moments = {"0": {"loss": whole(Blueberry(config.model).eval())["loss"]}}
+    moments = {"0": {"loss": evaluate(Blueberry(config.model).eval())["loss"]}}
     for step in STEPS:
         load_model(folder / "checkpoints" / f"step-{step:08d}", model)
-        found = {"loss": whole(model)["loss"], "float32_loss": few(model)["loss"]}
-        path, facts = BOOK / f"_static/web/text-{step}.js", {"step": step, "loss": round(found["loss"], 3)}
-        export_web(model, path, f"text-{step}", tokenizer, untrained_loss=round(moments["0"]["loss"], 3), **facts)
-        found |= {"int8_loss": few(dequantized(model))["loss"], "bytes": path.stat().st_size}
-        moments[str(step)] = found
+        path, loss = BOOK / f"_static/web/text-{step}.js", evaluate(model)["loss"]
+        export_web(model, path, f"text-{step}", tokenizer, step=step)
+        int8_loss = evaluate(dequantized(model))["loss"]
+        moments[str(step)] = {"loss": loss, "int8_loss": int8_loss, "bytes": path.stat().st_size}
     return moments
 
 

@@ -131,12 +131,24 @@ def with_exercise_links(text: str, page: Path) -> str:
     return text
 
 
+def with_letters(text: str) -> str:
+    """A line of letters above a glossary, each leading to its first term."""
+    first = {}
+    for anchor, term in re.findall(r'<dt id="(term-[^"]+)">([^<]+)', text):
+        first.setdefault(term.strip()[:1].upper(), anchor)
+    if len(first) < 2 or 'class="letters"' in text:
+        return text
+    links = " ".join(f'<a href="#{anchor}">{letter}</a>' for letter, anchor in sorted(first.items()))
+    start = '<dl class="simple glossary">'
+    return text.replace(start, f'<nav class="letters" aria-label="Letters">{links}</nav>\n{start}', 1)
+
+
 def mended(text: str, page: Path, root: Path) -> str:
     """A page of the built book, at its path, as it should be."""
     name = page.relative_to(root).with_suffix("").as_posix()
     text = with_icons(without_unused_scripts(text, name == "search"))
     text = with_sizes(MARKER.sub("", text), picture_size(page))
-    text = with_exercise_links(with_numbers(text, name), page)
+    text = with_letters(with_exercise_links(with_numbers(text, name), page))
     text = text.replace(
         '<summary><span class="toctree-toggle"',
         '<summary aria-label="Pages of this chapter"><span class="toctree-toggle"',

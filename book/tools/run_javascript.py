@@ -33,6 +33,12 @@ def javascript(expression: str, exported: Sequence[Path] = ()):
         scripts = "".join(f'<script src="{path.resolve().as_uri()}"></script>' for path in paths)
         write = f"document.querySelector('pre').textContent = encodeURIComponent(JSON.stringify({expression}))"
         page.write_text(f"<!doctype html><meta charset=utf-8>{scripts}<pre></pre><script>{write}</script>", "utf-8")
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile", "--dump-dom"]
-        done = subprocess.run([CHROMIUM, *flags, page.as_uri()], capture_output=True, text=True, timeout=SECONDS)
-    return json.loads(unquote(done.stdout.split("<pre>")[1].split("</pre>")[0]))
+        return json.loads(unquote(page_after(page).split("<pre>")[1].split("</pre>")[0]))
+
+
+def page_after(page: Path, milliseconds: int = 60_000) -> str:
+    """A page as HTML, when its scripts have run for so long in a headless Chromium (whose clock does not wait)."""
+    with tempfile.TemporaryDirectory() as profile:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+        ask = [f"--user-data-dir={profile}", f"--virtual-time-budget={milliseconds}", "--dump-dom", page.as_uri()]
+        return subprocess.run([CHROMIUM, *flags, *ask], capture_output=True, text=True, timeout=SECONDS).stdout

@@ -89,6 +89,13 @@ def test_do_it_now_leads_to_the_exercise_and_back(tmp_path):
     assert text.with_exercise_links(back, exercises) == back and text.with_exercise_links(made, chapter) == made
 
 
+def test_a_glossary_has_its_letters():
+    terms = '<dt id="term-token">token<a></dt><dt id="term-AdamW">AdamW</dt><dt id="term-tied">tied</dt>'
+    made = text.with_letters(f'<dl class="simple glossary">{terms}</dl>')
+    assert '<a href="#term-AdamW">A</a> <a href="#term-token">T</a></nav>' in made and text.with_letters(made) == made
+    assert text.with_letters("<dl></dl>") == "<dl></dl>"
+
+
 def test_markers_of_the_tests_do_not_show(tmp_path):
     page = tmp_path / "a.html"
     source = '<pre><span class="c1"># NBVAL_CHECK_OUTPUT</span>\n<span class="n">x</span></pre>'
