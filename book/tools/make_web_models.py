@@ -37,7 +37,7 @@ DIGITS = FlowRun(
     replace(TRAINING, steps=400, batch_size=64, eval_every=0, checkpoint_every=100),
 )  # smaller than the preset: it trains in a minute
 SAME_TOKENS = 16_384  # on which int8 is compared with float32
-PROMPT, TEMPERATURE, COUNT, LABEL = "def read(self, size):", 0.7, 160, 7
+PROMPT, TEMPERATURE, COUNT, LABEL = "import os\n\n\ndef ", 1.0, 160, 7
 
 
 def train() -> None:
