@@ -170,7 +170,8 @@ def description(doctree) -> str:
 
 
 def head(title: str, about: str, address: str, picture: str) -> str:
-    """What search engines and previews read: description, canonical address, Open Graph."""
+    """What search engines and previews read: description, canonical address, Open Graph. The title is HTML."""
+    title = html.unescape(re.sub(r"<[^>]+>", "", title))
     tags = {"og:title": title, "og:description": about, "og:type": "website", "og:url": address, "og:image": picture}
     lines = [f'<link rel="canonical" href="{html.escape(address)}">']
     if about:

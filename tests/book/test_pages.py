@@ -103,9 +103,12 @@ def test_markers_of_the_tests_do_not_show(tmp_path):
 
 
 def test_the_head_says_what_a_page_is():
-    made = text.head("Tokens", 'Text & "bytes"', "https://a.github.io/b/c.html", "https://a.github.io/b/p.png")
+    made = text.head(
+        "<code>a</code> &amp; b", 'Text & "bytes"', "https://a.github.io/b/c.html", "https://a.github.io/b/p.png"
+    )
     assert '<meta name="description" content="Text &amp; &quot;bytes&quot;">' in made
-    assert '<link rel="canonical" href="https://a.github.io/b/c.html">' in made and 'property="og:image"' in made
+    assert '<link rel="canonical" href="https://a.github.io/b/c.html">' in made
+    assert '"og:title" content="a &amp; b"' in made and 'property="og:image"' in made
 
 
 def test_a_card_for_every_chapter_there_is_and_none_for_others(tmp_path):
