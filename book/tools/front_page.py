@@ -97,8 +97,8 @@ def cards(pictures: Path) -> str:
                 "</div>",
             ]
         if planned:
-            names = "; ".join(f"{name[:2]} {html.escape(about[name])}" for name in planned)
-            lines.append(f'<p class="cards-planned"><em>Planned:</em> {names}</p>')
+            names = "; ".join(f"{name[:2]} {html.escape(about[name].rstrip('.'))}" for name in planned)
+            lines.append(f'<p class="cards-planned"><em>Planned:</em> {names}.</p>')
     return "\n".join(lines)
 
 
