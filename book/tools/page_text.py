@@ -22,6 +22,7 @@ ICON_SCRIPT = re.compile(
     r"<!-- So that users can add custom icons -->\s*|<script[^>]*scripts/fontawesome\.js[^>]*></script>\s*"
 )
 MARKER = re.compile(r'<span class="c1"># NBVAL_[A-Z_]+</span>\n')
+LINKED = r'<strong(?: id="[^"]*")?>(Exercise (\d\d\.\d+))([^\n]*?href=")([^"#]*exercises/\d\d_\w+\.html)(?:#[\w-]+)?"'
 CHAPTER = re.compile(r"(?:^|/)(\d\d)_\w+(?:\.html)?$")
 
 
@@ -115,13 +116,10 @@ def with_exercise_links(text: str, page: Path) -> str:
         href = match[4] + (f"#{anchor}" if anchor else "")
         return f'<strong id="exercise-{match[2]}">{match[1]}{match[3]}{href}"'
 
-    text = re.sub(
-        r'<strong>((?:Exercise )(\d\d\.\d+))([^\n]*?href=")([^"#]*exercises/\d\d_\w+\.html)"', to_exercise, text
-    )
+    text = re.sub(LINKED, to_exercise, text)
     chapter = page.parents[1] / "notebooks" / page.name
     if page.parent.name == "exercises" and chapter.is_file():
-        places = set(re.findall(r"<strong>Exercise (\d\d\.\d+)|exercise-(\d\d\.\d+)", chapter.read_text("utf-8")))
-        there = {number for pair in places for number in pair if number}
+        there = {link[1] for link in re.findall(LINKED, chapter.read_text("utf-8"))}
 
         def way_back(match: re.Match) -> str:
             link = f'<a class="way-back" href="../notebooks/{page.name}#exercise-{match[2]}">in the chapter</a>'

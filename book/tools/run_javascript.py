@@ -40,5 +40,10 @@ def page_after(page: Path, milliseconds: int = 60_000) -> str:
     """A page as HTML, when its scripts have run for so long in a headless Chromium (whose clock does not wait)."""
     with tempfile.TemporaryDirectory() as profile:
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-        ask = [f"--user-data-dir={profile}", f"--virtual-time-budget={milliseconds}", "--dump-dom", page.as_uri()]
+        ask = [
+            f"--user-data-dir={profile}",
+            f"--virtual-time-budget={milliseconds}",
+            "--dump-dom",
+            page.resolve().as_uri(),
+        ]
         return subprocess.run([CHROMIUM, *flags, *ask], capture_output=True, text=True, timeout=SECONDS).stdout
