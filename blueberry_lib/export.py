@@ -21,8 +21,8 @@ from blueberry_lib.speedrun.records import table
 from blueberry_lib.speedrun.run import load_run, run_tokenizer
 from blueberry_lib.training.folder import read_json
 
-WITHOUT_COUNTERPART = ("value_residual", "key_offset", "soft_cap", "n_experts")
-EXPORTABLE = "r0 to r6, and best-without-value-residual+key-offset"
+WITHOUT_COUNTERPART = ("value_residual", "key_offset", "copy_head", "soft_cap", "n_experts")
+EXPORTABLE = "r0 to r6, and best-without-value-residual+key-offset+copy-head"
 
 CARD = """---
 library_name: transformers

@@ -86,7 +86,7 @@ def finished(tmp_path_factory) -> Path:
     for i in range(40):
         lines = (f"{i} {words[i % 10]} and {words[(i * k) % 10]} make {i * k}" for k in range(30))
         (folder / f"{i}.txt").write_text("\n".join(lines))
-    base = get_recipe("best-without-value-residual+key-offset", "pocket")
+    base = get_recipe("best-without-value-residual+key-offset+copy-head", "pocket")
     small = dict(vocab_size=300, context_length=64, n_layers=2, d_model=32, n_heads=4, n_kv_heads=2, d_ff=64)
     config = replace(
         base, model=replace(base.model, **small), data=f"text:{folder}/*.txt", train_tokens=20_480, device="cpu",

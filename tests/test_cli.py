@@ -62,18 +62,20 @@ def test_train_writes_a_record_with_everything_in_it(here, token_folder, capsys)
     assert {"hardware", "versions", "data_sha256", "source_sha256"} <= record.keys()
     assert [e["tokens"] for e in record["curve"] if "val_loss" in e] == [7 * 128, 14 * 128, 2560]
     lines = (here / "runs/one/log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [7, 10, 14, 20, 20]
+    assert [json.loads(line)["step"] for line in lines] == [7, 7, 10, 14, 14, 20, 20]
     assert (here / "runs/one/loss.png").stat().st_size > 10_000
     assert "validation loss" in capsys.readouterr().out
 
 
 def test_text_becomes_a_model_that_samples_and_evaluates(here, capsys):
     texts(here / "texts", 40)
-    options = [*TINY[2:], "--model.vocab-size", "300"]
+    options = [*TINY[2:], "--model.vocab-size", "300", "--model.no-copy-head"]
     assert main(["train", "--data", "text:texts/*.txt", *options, "--experiment-name", "t"]) == 0
     record = json.loads((here / "runs/t/record.json").read_text())
     assert record["bits_per_byte"] > 0
     assert len((here / "runs/t/samples.txt").read_text().split("─" * 72)) == 2
+    assert main(["export", "runs/t", "out", "--web"]) == 0
+    assert (here / "out/t.js").read_text().startswith('(globalThis.blueberryModels ??= {})["t"] = {"config":')
     capsys.readouterr()
     sample = ["sample", "runs/t", "--prompt", "the blue", "--max-new-tokens", "10", "--seed", "1"]
     assert main(sample) == 0
@@ -104,7 +106,8 @@ def test_the_recipe_gives_the_defaults(here, token_folder):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "prepare", "train", "speedrun", "speedrun run", "speedrun compare", "sample", "eval", "doctor"]
+    "command",
+    ["", "prepare", "train", "speedrun", "speedrun run", "speedrun compare", "sample", "eval", "export", "doctor"],
 )
 def test_help_explains_every_option(command, capsys):
     with pytest.raises(SystemExit) as stop:

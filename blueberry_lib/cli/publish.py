@@ -9,20 +9,31 @@ from blueberry_lib.cli.runs import Device
 from blueberry_lib.config import Count, Whole
 from blueberry_lib.evaluate import evaluate
 from blueberry_lib.export import export
+from blueberry_lib.export_web import export_run_web
 
 
 @dataclass(frozen=True)
 class Export:
-    """Write a run as a folder that transformers loads: weights, config, tokenizer, generation config, model card."""
+    """Write a run as a folder that transformers loads: weights, config, tokenizer, generation config, model card.
+
+    With --web, a run of `train` or `flow train` becomes one JavaScript file in it, for book/_static/model.js to run.
+    """
 
     folder: Positional[Path]
     """Folder of a finished run."""
     target: Positional[Path]
     """The folder to write, which must not exist yet."""
+    web: bool = False
+    """Write a file for the browser instead, named as the run."""
     push: str | None = None
     """Also upload it to this repository of the Hugging Face Hub (OWNER/NAME; private if it is new)."""
 
     def run(self) -> None:
+        if self.web:
+            path = self.target / f"{self.folder.name}.js"
+            export_run_web(self.folder, path)
+            print(f"Wrote {path}, {path.stat().st_size / 1e6:.1f} MB: blueberryModels[{self.folder.name!r}].")
+            return
         export(self.folder, self.target, self.push)
         print(f"Wrote {self.target}: AutoModelForCausalLM.from_pretrained({str(self.target)!r}) loads it.")
 

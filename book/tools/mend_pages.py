@@ -5,15 +5,25 @@ that the package sphinx-mathjax-offline carries: of its 20 MB the book takes the
 SVG paths, and Sphinx loads it on pages with formulas only. Thebe, which Jupyter Book sets up to run cells on a remote
 kernel, is left out: the book has a Colab button for that.
 
-docutils gives a list of citations ARIA roles that are deprecated or do not fit together; they are taken off. The arrow
-that unfolds a part of the sidebar gets a name, and the one that unfolds code keeps only its text as its name.
+docutils gives a list of citations ARIA roles that are deprecated or do not fit together; they are taken off. *Next* and
+*previous* pass the pages of solutions by, each page says to search engines and previews what it is, and there are a map
+of the site and a page for what is not there. What is mended in the text of a page is in ``page_text``.
 """
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
+from page_text import CHAPTER, ICON_RULES, description, head, mended
+
 SCRIPT = "mathjax-tex-svg.js"
+NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Not here — Blueberry</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
+<body style="font: 1.1rem/1.5 sans-serif; max-width: 34rem; margin: 15vh auto; padding: 0 1rem">
+<h1>There is no such page</h1><p>It may have moved. Begin at the <a href="{base}book/intro.html">first page</a>, or
+<a href="{base}search.html">search</a> the course.</p></body></html>
+"""
 
 
 def configure(app, config) -> None:
@@ -30,16 +40,51 @@ def mend_citations(app, pagename, templatename, context, doctree) -> None:
         context["body"] = context.get("body", "").replace(role, "")
 
 
-def name_folds(app, error) -> None:
+def pass_solutions_by(app, pagename, templatename, context, doctree) -> None:
+    """A chapter, its exercises, the next chapter: their solutions are linked from the sidebar."""
+    relations = app.env.collect_relations()
+    for direction, place in (("prev", 1), ("next", 2)):
+        target = relations[pagename][place] if pagename in relations else None
+        while target and "/solutions/" in target:
+            target = relations[target][place]
+        if target:
+            number = CHAPTER.search(target) if target.startswith("notebooks/") else None
+            title = (f"{number[1]} " if number else "") + app.env.titles[target].astext()
+            context[direction] = {"link": app.builder.get_relative_uri(pagename, target), "title": title}
+
+
+def site_address(config) -> str:
+    """Where GitHub publishes the book: of the repository in _config.yml or, in its workflow, of the workflow's own."""
+    own = os.environ.get("GITHUB_REPOSITORY") or "/".join(config.html_theme_options["repository_url"].split("/")[-2:])
+    owner, name = own.split("/")
+    return f"https://{owner.lower()}.github.io/{name}/"
+
+
+def describe(app, pagename, templatename, context, doctree) -> None:
+    if doctree is not None:
+        base, title = site_address(app.config), context["title"]
+        tags = head(title, description(doctree), f"{base}{pagename}.html", f"{base}_static/preview.png")
+        context["metatags"] = context.get("metatags", "") + tags
+
+
+def finish_pages(app, error) -> None:
     if error is None and app.builder.format == "html":
-        for page in Path(app.outdir).rglob("*.html"):
-            text = page.read_text(encoding="utf-8")
-            named = text.replace(
-                '<summary><span class="toctree-toggle"',
-                '<summary aria-label="Pages of this chapter"><span class="toctree-toggle"',
-            ).replace('<summary aria-label="Toggle hidden content">', "<summary>")
-            if named != text:
-                page.write_text(named, encoding="utf-8")
+        root = Path(app.outdir)
+        pages = {path: path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.html"))}
+        for path, text in pages.items():
+            if '<html lang="en"' in text and (better := mended(text, path, root)) != text:
+                path.write_text(better, encoding="utf-8")
+        (root / "_static/scripts/fontawesome.js").unlink(missing_ok=True)
+        style = root / "_static/styles/pydata-sphinx-theme.css"
+        style.write_text(ICON_RULES.sub("", style.read_text(encoding="utf-8")), encoding="utf-8")
+        for unused in root.rglob("_static/**/*.map"):
+            unused.unlink()
+        base = site_address(app.config)
+        urls = "".join(f"<url><loc>{base}{name}.html</loc></url>" for name in sorted(app.env.found_docs))
+        schema = "http://www.sitemaps.org/schemas/sitemap/0.9"
+        site_map = f'<?xml version="1.0" encoding="utf-8"?><urlset xmlns="{schema}">{urls}</urlset>'
+        (root / "sitemap.xml").write_text(site_map, encoding="utf-8")
+        (root / "404.html").write_text(NOT_FOUND.format(base=base), encoding="utf-8")
 
 
 def copy_script(app, error) -> None:
@@ -51,6 +96,8 @@ def copy_script(app, error) -> None:
 def setup(app) -> dict:
     app.connect("config-inited", configure, priority=900)
     app.connect("html-page-context", mend_citations)
+    app.connect("html-page-context", pass_solutions_by)
+    app.connect("html-page-context", describe)
     app.connect("build-finished", copy_script)
-    app.connect("build-finished", name_folds)
+    app.connect("build-finished", finish_pages, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from html import escape as html_escape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -153,6 +154,61 @@ def test_the_first_page_offers_a_start_and_a_picture(html):
     page = html[TOC["root"]]
     assert any(link.startswith(COLAB) for link in page.links)
     assert any("loss.png" in image["src"] for image in page.images)
+
+
+def test_pages_load_no_more_than_they_use(html):
+    for name, page in html.items():
+        text = page.path.read_text(encoding="utf-8")
+        assert "fontawesome.js" not in text and "NBVAL_" not in text, name
+        assert any("mathjax" in script for script in page.loaded) == ('class="math' in text), name
+        assert not any("search" in script for script in page.loaded), name
+        assert not re.search(r'class="fa(?:[srb]|-\w+) ', text), name
+    first = html[TOC["root"]]
+    needed = [first.path.parent / address.split("?")[0] for address in first.loaded if not address.startswith("data:")]
+    assert sum(path.stat().st_size for path in {*needed, first.path}) <= 600_000
+
+
+def test_each_page_says_what_it_is_and_the_site_map_has_it(html):
+    site = html[TOC["root"]].path.parents[1]
+    site_map = (site / "sitemap.xml").read_text(encoding="utf-8")
+    assert "first page" in (site / "404.html").read_text(encoding="utf-8")
+    for name, page in html.items():
+        text = page.path.read_text(encoding="utf-8")
+        assert '<meta property="og:title"' in text and '<link rel="canonical"' in text, name
+        assert f"/{name}.html</loc>" in site_map
+        if name in [chapter["file"] for chapter in CHAPTERS[:20]]:
+            assert re.search(r'<meta name="description" content=".{40,}?">', text), name
+    assert "<title>Blueberry" not in html[TOC["root"]].path.read_text(encoding="utf-8")
+
+
+def test_next_passes_the_solutions_by(html):
+    for name, page in html.items():
+        ahead = re.search(r'<a class="right-next"\s+href="([^"]+)"', page.path.read_text(encoding="utf-8"))
+        assert not ahead or "solutions/" not in ahead[1], name
+
+
+def test_do_it_now_leads_to_an_exercise(html):
+    for name, page in html.items():
+        links = re.findall(r'href="([^"]+)"><span class="std std-doc">Do it now', page.path.read_text(encoding="utf-8"))
+        assert all("#" in link for link in links), name
+
+
+@pytest.mark.skipif(not tool("run_javascript").CHROMIUM, reason="needs a Chromium on the PATH")
+def test_the_models_of_the_first_page_run_in_a_browser(html):
+    """From a file, without a network: pressing *Write* gives what the page shows to those who do not press it."""
+    page = html[TOC["root"]].path
+    press = (
+        "<script>addEventListener('load', () => { document.querySelector('.live .new').textContent = '';"
+        "document.querySelector('.live-text .main').click(); document.querySelector('.live-classes button').click(); })"
+        "</script>"
+    )
+    copy = page.with_name("pressed.html")
+    copy.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{press}</body>"), encoding="utf-8")
+    found = tool("run_javascript").page_after(copy)
+    copy.unlink()
+    still = json.loads((ROOT / "book/_static/web/still.json").read_text(encoding="utf-8"))
+    assert re.search(r'<span class="new">(.*?)</span>', found, re.DOTALL)[1] == html_escape(still["text"], quote=False)
+    assert "per second on this machine" in found and 'aria-label="A 0, drawn by the model"' in found
 
 
 def test_bound_numbers_agree_with_their_records():

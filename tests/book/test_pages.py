@@ -1,0 +1,140 @@
+"""What is mended in built pages, and what the first page is made of."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from book_tool import tool
+
+import blueberry_lib
+
+ROOT = Path(blueberry_lib.__file__).parents[1]
+if not (ROOT / "_toc.yml").exists():
+    pytest.skip("the library is installed without the book", allow_module_level=True)
+pytest.importorskip("pydata_sphinx_theme")
+pytest.importorskip("sphinx")
+
+text = tool("page_text")
+front = tool("front_page")
+
+
+def test_icons_are_drawn_in_the_page_and_their_script_goes():
+    page = (
+        '<script defer src="../_static/scripts/fontawesome.js?digest=5"></script><i class="fa-solid fa-arrow-up"></i>'
+        '<i class="theme-switch fa-solid fa-sun   fa-lg" data-mode="light" title="Light"></i><span class="fa-solid '
+        'fa-bars"></span><i class="fab fa-github"></i><span class="toctree">x</span>'
+    )
+    made = text.with_icons(page)
+    assert "fontawesome" not in made and made.count("<svg") == 4 and made.count("</svg>") == 4
+    assert '<svg class="svg-inline--fa theme-switch fa-solid fa-sun fa-lg" data-mode="light" title="Light"' in made
+    assert '<span class="toctree">x</span>' in made and "<i " not in made
+    with pytest.raises(ValueError, match="no-such"):
+        text.with_icons('<i class="fas fa-no-such"></i>')
+
+
+def test_scripts_come_only_where_they_are_used():
+    mathjax = (
+        '<script>window.MathJax = {"a": 1}</script><script defer="defer" src="_static/mathjax-tex-svg.js"></script>'
+    )
+    search = '<script src="../_static/searchtools.js"></script>\n<script src="../searchindex.js"></script>'
+    assert text.without_unused_scripts(f"<p>words</p>{mathjax}{search}", False) == "<p>words</p>"
+    formula = f'<span class="math notranslate">x</span>{mathjax}'
+    assert text.without_unused_scripts(formula + search, False) == formula
+    assert text.without_unused_scripts(search, True) == search
+    design = (
+        '<link rel="stylesheet" href="_static/sphinx-design.min.css?v=6" /><script src="design-tabs.js?v"></script>'
+    )
+    assert text.without_unused_scripts(design, False) == ""
+    assert text.without_unused_scripts(f'{design}<div class="sd-card">', False) == f'{design}<div class="sd-card">'
+    rules = '.a{b:c}.fa-cat:before,.fa-dog:before{content:"\\f1"}.fa-lg{font-size:2em}'
+    assert text.ICON_RULES.sub("", rules) == ".a{b:c}.fa-lg{font-size:2em}"
+
+
+def test_pictures_say_their_size_and_all_but_the_first_wait():
+    page = '<img src="logo.svg"><article class="bd-article"><img src="a.png"/><img src="b.png"><img src="c" width="3">'
+    made = text.with_sizes(page, lambda source: (8, 5) if source.endswith("png") else None)
+    assert made == (
+        '<img src="logo.svg"><article class="bd-article"><img src="a.png" width="8" height="5">'
+        '<img src="b.png" loading="lazy" width="8" height="5"><img src="c" width="3" loading="lazy">'
+    )
+
+
+def test_chapters_of_the_sidebar_have_their_numbers():
+    page = (
+        '<li class="toctree-l1 current active has-children"><a class="current reference internal" href="#">Tokens</a>'
+        '<li class="toctree-l1"><a class="reference internal" href="04_attention.html">Attention</a></li>'
+        '<li class="toctree-l1"><a class="reference internal" href="../book/setup.html">Setup</a></li>'
+        '<li class="toctree-l2"><a class="reference internal" href="../exercises/01_tokens.html">Exercises</a></li>'
+    )
+    made = text.with_numbers(page, "notebooks/01_tokens")
+    assert ">01 Tokens<" in made and ">04 Attention<" in made and ">Setup<" in made and ">Exercises<" in made
+    assert text.with_numbers(made, "notebooks/01_tokens") == made
+
+
+def test_do_it_now_leads_to_the_exercise_and_back(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "exercises").mkdir()
+    chapter, exercises = tmp_path / "notebooks" / "01_a.html", tmp_path / "exercises" / "01_a.html"
+    link = '<a class="reference internal" href="../exercises/01_a.html">Do it now</a>'
+    before = f"<p><strong>Exercise 01.2 · Count</strong> (hard). {link}, or</p>"
+    chapter.write_text(before)
+    exercises.write_text('<section id="start">\n<h2>Start</h2><section id="count-it">\n<h2>01.2 Count it<a href="#c">')
+    made = text.with_exercise_links(before, chapter)
+    assert 'id="exercise-01.2"' in made and 'href="../exercises/01_a.html#count-it"' in made
+    back = text.with_exercise_links(exercises.read_text(), exercises)
+    assert (
+        '<h2>01.2 Count it <a class="way-back" href="../notebooks/01_a.html#exercise-01.2">in the chapter</a>' in back
+    )
+    assert text.with_exercise_links(back, exercises) == back and text.with_exercise_links(made, chapter) == made
+
+
+def test_a_glossary_has_its_letters():
+    terms = '<dt id="term-token">token<a></dt><dt id="term-AdamW">AdamW</dt><dt id="term-tied">tied</dt>'
+    made = text.with_letters(f'<dl class="simple glossary">{terms}</dl>')
+    assert '<a href="#term-AdamW">A</a> <a href="#term-token">T</a></nav>' in made and text.with_letters(made) == made
+    assert text.with_letters("<dl></dl>") == "<dl></dl>"
+
+
+def test_markers_of_the_tests_do_not_show(tmp_path):
+    page = tmp_path / "a.html"
+    source = '<pre><span class="c1"># NBVAL_CHECK_OUTPUT</span>\n<span class="n">x</span></pre>'
+    assert text.mended(source, page, tmp_path) == '<pre><span class="n">x</span></pre>'
+
+
+def test_the_head_says_what_a_page_is():
+    made = text.head(
+        "<code>a</code> &amp; b", 'Text & "bytes"', "https://a.github.io/b/c.html", "https://a.github.io/b/p.png"
+    )
+    assert '<meta name="description" content="Text &amp; &quot;bytes&quot;">' in made
+    assert '<link rel="canonical" href="https://a.github.io/b/c.html">' in made
+    assert '"og:title" content="a &amp; b"' in made and 'property="og:image"' in made
+
+
+def test_a_card_for_every_chapter_there_is_and_none_for_others(tmp_path):
+    made = front.cards(tmp_path)
+    linked = re.findall(r'href="\.\./notebooks/(\w+)\.html"', made)
+    assert linked == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    planned = [name for part in front.read("book/cards.json").values() for name in part if name not in linked]
+    assert all(f"{name[:2]} " in made.split("Planned:", 1)[-1] for name in planned)
+    pictures = re.findall(r'src="\.\./_static/cards/([^"]+)"', made)
+    assert len(pictures) == len(linked) and all((tmp_path / name).stat().st_size < 60_000 for name in pictures)
+    assert made.count("minutes to read") == len(linked)
+
+
+def test_the_first_page_says_what_the_records_say():
+    still = {"prompt": "<b", "temperature": 0.7, "text": "&c", "label": 7, "pixels": [0.5] * 64}
+    record = {"text": {step: {"loss": 3.456, "bytes": 1_700_000} for step in front.STEPS}}
+    made = front.live_box(record, still)
+    assert "&lt;b" in made and "&amp;c" in made and made.count("<rect") == 64 and "loss 3.46" in made
+    assert made.count("aria-pressed") == 10 and 'aria-pressed="true">7<' in made
+    score = front.checker_score(
+        {"a": {"planted": 1200, "caught": 1199, "named": 2}, "b": dict.fromkeys(("planted", "caught", "named"), 1)}
+    )
+    assert "1,201 wrong answers" in score and "reject 1,200" in score and "2 exercises" in score
+
+
+def test_the_script_of_the_models_stays_readable():
+    lines = (ROOT / "book/_static/model.js").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 250 and max(map(len, lines)) <= 120
+    assert "import " not in "\n".join(lines) and json.dumps("fetch(") not in lines
