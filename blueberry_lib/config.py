@@ -11,7 +11,8 @@ class BlueberryError(Exception):
     """A mistake the user can mend: says what was wrong, what was expected and what to do next."""
 
 
-def _require(condition: bool, message: str) -> None:
+def require(condition: Any, message: str) -> None:
+    """Raises BlueberryError with the ``message`` unless the ``condition`` holds."""
     if not condition:
         raise BlueberryError(message)
 
@@ -93,18 +94,18 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        _require(
+        require(
             self.d_model % (2 * self.n_heads) == 0,
             f"d_model {self.d_model} over n_heads {self.n_heads} must give a whole, even head width "
             "(rotary positions turn pairs of entries).",
         )
         multiple = self.n_heads % self.n_kv_heads == 0
-        _require(multiple, f"n_heads {self.n_heads} must be a multiple of n_kv_heads {self.n_kv_heads}.")
-        _require(
+        require(multiple, f"n_heads {self.n_heads} must be a multiple of n_kv_heads {self.n_kv_heads}.")
+        require(
             not self.key_offset or self.n_kv_heads % 2 == 0,
             f"key_offset moves half of the key heads; n_kv_heads {self.n_kv_heads} must be even.",
         )
-        _require(
+        require(
             self.n_experts == 0 or self.experts_per_token <= self.n_experts,
             f"experts_per_token is {self.experts_per_token}; it must be at most n_experts, {self.n_experts}.",
         )
@@ -214,7 +215,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_ranges(self)
         for length in self.contexts:
-            _require(
+            require(
                 self.model.context_length % length == 0,
                 f"a training context is {length}; each must divide the model's, {self.model.context_length}.",
             )
@@ -261,7 +262,7 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
     """Rebuild a config, nested ones included, from the JSON form of ``dataclasses.asdict``."""
     hints = typing.get_type_hints(cls)
     unknown = set(values) - {f.name for f in dataclasses.fields(cls)}
-    _require(
+    require(
         not unknown,
         f"{cls.__name__} has no field {sorted(unknown)}; was it written by another version of blueberry_lib?",
     )

@@ -133,7 +133,7 @@ class FlowSample(Draw):
 
     num_steps: Count = 20
     """Steps from noise to image; each costs one evaluation of the model with euler, two with the others."""
-    solver: Literal["euler", "midpoint", "heun"] = "heun"
+    solver: Literal["euler", "midpoint", "heun"] = "midpoint"
     """How a step is taken."""
 
     def run(self) -> None:
@@ -156,9 +156,9 @@ class VQVAEReconstruct:
     """The PNG to write."""
 
     def run(self) -> None:
-        device = pick_device(self.device)
-        model, config, folder = vqvae_training.load_vqvae(self.checkpoint, device)
-        print(json.dumps(config.reconstruct(model, own_images(config, folder), device, self.output), indent=1))
+        hardware = detect(self.device)
+        model, config, folder = vqvae_training.load_vqvae(self.checkpoint, hardware.device)
+        print(json.dumps(config.evaluate(model, own_images(config, folder), hardware, self.output), indent=1))
         print(f"Wrote {self.output}.")
 
 

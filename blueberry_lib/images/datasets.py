@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blueberry_lib.config import BlueberryError
+from blueberry_lib.config import BlueberryError, require
 from blueberry_lib.data.shards import cache_folder
 
 DIGITS_TRAIN = 1_200
@@ -24,13 +24,12 @@ HELD_OUT_OF = 6  # of so many pictures of a class in a folder one is held out
 
 @dataclass(frozen=True)
 class ImageData:
-    """Images and labels, split once into training and validation."""
+    """Images (N, C, H, W) uint8, whole levels from 0 to ``levels`` − 1, and labels (N,) int64, split once into training
+    and validation."""
 
     name: str
     train: Tensor
-    """(N, C, H, W) uint8, whole levels from 0 to ``levels`` − 1."""
     train_labels: Tensor
-    """(N,) int64."""
     val: Tensor
     val_labels: Tensor
     classes: tuple[str, ...]
@@ -45,18 +44,16 @@ class ImageData:
     @cached_property
     def sha256(self) -> str:
         """One hash over all pixels and labels."""
-        digest = hashlib.sha256()
-        for tensor in (self.train, self.train_labels, self.val, self.val_labels):
-            digest.update(tensor.numpy().tobytes())
-        return digest.hexdigest()
+        parts = (self.train, self.train_labels, self.val, self.val_labels)
+        return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in parts)).hexdigest()
 
     def class_index(self, name: str) -> int:
         """The label of a class, given by its name or its number. Raises BlueberryError for another."""
         if name in self.classes:
             return self.classes.index(name)
-        if name.isdecimal() and int(name) < len(self.classes):
-            return int(name)
-        raise BlueberryError(f"There is no class {name!r}; there are {', '.join(self.classes)}.")
+        known = name.isdecimal() and int(name) < len(self.classes)
+        require(known, f"There is no class {name!r}; there are {', '.join(self.classes)}.")
+        return int(name)
 
     def scale(self, pixels: Tensor, size: int | None = None) -> Tensor:
         """Levels 0 … levels − 1 → float32 in [−1, 1], and with a ``size`` resized to size × size."""
@@ -81,20 +78,18 @@ def load(spec: str, size: int = 32) -> ImageData:
     square of each picture scaled to ``size`` × ``size``. Raises BlueberryError for what it cannot read, and for
     images that cannot be learnt."""
     kind, _, path = spec.partition(":")
-    if kind == "digits":
+    if spec == "digits":
         return _digits()
-    if kind == "cifar10":
+    if spec == "cifar10":
         return _from_arrays(spec, _cifar10())
-    if kind == "npz" and path:
-        return _from_arrays(spec, _read_npz(Path(path).expanduser()))
-    if kind == "folder" and path:
-        return _from_arrays(spec, _read_folder(Path(path).expanduser(), size))
-    raise BlueberryError(f"There are no images {spec!r}; there are digits, cifar10, npz:PATH and folder:PATH.")
+    known = kind in ("npz", "folder") and path
+    require(known, f"There are no images {spec!r}; there are digits, cifar10, npz:PATH and folder:PATH.")
+    file = Path(path).expanduser()
+    return _from_arrays(spec, _read_npz(file) if kind == "npz" else _read_folder(file, size))
 
 
 def _need(module: str, what: str, install: str) -> None:
-    if find_spec(module) is None:
-        raise BlueberryError(f"{what}, which is not installed: pip install {install}.")
+    require(find_spec(module) is not None, f"{what}, which is not installed: pip install {install}.")
 
 
 def _digits() -> ImageData:
@@ -136,8 +131,7 @@ def _cifar10() -> dict[str, np.ndarray]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise BlueberryError(f"There is no file {path}; expected arrays x_train, y_train, x_test and y_test in it.")
+    require(path.is_file(), f"There is no file {path}; expected arrays x_train, y_train, x_test and y_test in it.")
     try:
         if not zipfile.is_zipfile(path):  # numpy would take it for something else
             raise zipfile.BadZipFile("it is no archive of arrays")
@@ -162,19 +156,16 @@ def _read_folder(path: Path, size: int) -> dict[str, np.ndarray]:
         return np.asarray(Image.alpha_composite(Image.new("RGBA", square.size, "white"), square).convert("RGB"))
 
     folders = sorted(f for f in path.glob("*/") if not f.name.startswith("."))
-    if not folders:
-        raise BlueberryError(f"{path} holds no folders; expected one for each class, with its JPEG and PNG files.")
+    require(folders, f"{path} holds no folders; expected one for each class, with its JPEG and PNG files.")
     train, test = [], []
     for label, folder in enumerate(folders):
         files = [f for f in folder.iterdir() if f.suffix.lower() in PICTURES and not f.name.startswith(".")]
-        if not files:
-            raise BlueberryError(f"{folder} holds no JPEG or PNG file: put some there, or take the folder away.")
+        require(files, f"{folder} holds no JPEG or PNG file: put some there, or take the folder away.")
         found = sorted((hashlib.sha256(f.read_bytes()).hexdigest(), label, f) for f in files)
         few = min(len(found) - 1, -(-len(found) // HELD_OUT_OF))
         test += found[:few]
         train += found[few:]
-    if not test:
-        raise BlueberryError(f"{path} has one picture for each class: give more, so that some can be held out.")
+    require(test, f"{path} has one picture for each class: give more, so that some can be held out.")
     arrays = {"label_names": np.array([folder.name for folder in folders])}
     for split, rows in (("train", sorted(train)), ("test", sorted(test))):
         arrays[f"x_{split}"] = np.stack([read(file) for *_, file in rows])
@@ -186,37 +177,36 @@ def _read_folder(path: Path, size: int) -> dict[str, np.ndarray]:
 
 def _from_arrays(spec: str, arrays: dict[str, np.ndarray]) -> ImageData:
     missing = {"x_train", "y_train", "x_test", "y_test"} - arrays.keys()
-    if missing:
-        raise BlueberryError(f"{spec} lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(arrays))}.")
+    require(not missing, f"{spec} lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(arrays))}.")
     tensors = []
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
-        if x.dtype != np.uint8 or x.ndim not in (3, 4) or not x.size or x.shape[3:] not in ((), (1,), (3,)):
-            raise BlueberryError(
-                f"{spec}: x_{split} is {x.dtype} of shape {x.shape}; expected uint8 (N, H, W) or (N, H, W, C), C being "
-                "1 or 3, without transparency."
-            )
-        if y.shape != x.shape[:1] or y.dtype.kind not in "iu":
-            raise BlueberryError(f"{spec}: y_{split} is {y.dtype} of shape {y.shape}; expected {len(x)} whole labels.")
+        require(
+            x.dtype == np.uint8 and x.ndim in (3, 4) and x.size and x.shape[3:] in ((), (1,), (3,)),
+            f"{spec}: x_{split} is {x.dtype} of shape {x.shape}; expected uint8 (N, H, W) or (N, H, W, C), C being "
+            "1 or 3, without transparency.",
+        )
+        whole = y.shape == x.shape[:1] and y.dtype.kind in "iu"
+        require(whole, f"{spec}: y_{split} is {y.dtype} of shape {y.shape}; expected {len(x)} whole labels.")
         x = torch.from_numpy(x[..., None] if x.ndim == 3 else x)
         tensors += [x.permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y.astype(np.int64))]
     train, train_labels, val, val_labels = tensors
-    if train.shape[1:] != val.shape[1:]:
-        raise BlueberryError(
-            f"{spec}: the images of x_train are {tuple(train.shape[1:])} and those of x_test {tuple(val.shape[1:])} "
-            "(channels first); expected one shape."
-        )
+    require(
+        train.shape[1:] == val.shape[1:],
+        f"{spec}: the images of x_train are {tuple(train.shape[1:])} and those of x_test {tuple(val.shape[1:])} "
+        "(channels first); expected one shape.",
+    )
     low, high = (int(bound) for bound in torch.cat((train_labels, val_labels)).aminmax())
     numbers = np.arange(min(high, len(train_labels)) + 1)
     names = tuple(str(name).strip() for name in np.ravel(arrays.get("label_names", numbers)))
-    if low < 0 or high >= len(names):
-        raise BlueberryError(f"{spec}: labels go from {low} to {high}, and there are {len(names)} names.")
-    if "" in names or len({*names}) < len(names):
-        raise BlueberryError(f"{spec}: label_names are {', '.join(map(repr, names))}; expected another for each class.")
+    within, listed = low >= 0 and high < len(names), ", ".join(map(repr, names))
+    require(within, f"{spec}: labels go from {low} to {high}, and there are {len(names)} names.")
+    distinct = "" not in names and len({*names}) == len(names)
+    require(distinct, f"{spec}: label_names are {listed}; expected another for each class.")
     unseen = [repr(names[c]) for c in range(len(names)) if not (train_labels == c).any()]
-    if unseen:
-        raise BlueberryError(
-            f"{spec}: no training image is labelled {', '.join(unseen[:5])}: count labels from 0, without a gap, and "
-            "name only classes that have images."
-        )
+    require(
+        not unseen,
+        f"{spec}: no training image is labelled {', '.join(unseen[:5])}: count labels from 0, without a gap, and "
+        "name only classes that have images.",
+    )
     return ImageData(spec, *tensors, names, 256)

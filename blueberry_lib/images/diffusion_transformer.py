@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueberry_lib.config import BlueberryError, Count, check_ranges
+from blueberry_lib.config import Count, check_ranges, require
 from blueberry_lib.model.attention import attend
 
 TIME_SCALE = 1_000.0
@@ -37,10 +37,9 @@ class DiTConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if self.image_size % self.patch_size:
-            raise BlueberryError(f"image_size {self.image_size} must be a multiple of patch_size {self.patch_size}.")
-        if self.d_model % self.n_heads or self.d_model % 4:
-            raise BlueberryError(f"d_model {self.d_model} must be a multiple of n_heads {self.n_heads} and of 4.")
+        size, patch, d, heads = self.image_size, self.patch_size, self.d_model, self.n_heads
+        require(size % patch == 0, f"image_size {size} must be a multiple of patch_size {patch}.")
+        require(d % heads == d % 4 == 0, f"d_model {d} must be a multiple of n_heads {heads} and of 4.")
 
     @property
     def null_label(self) -> int:
@@ -57,25 +56,24 @@ class DiTConfig:
         return (self.image_size // self.patch_size) ** 2
 
     @property
-    def patch_values(self) -> int:
-        """Numbers in a patch."""
-        return self.channels * self.patch_size**2
-
-    @property
     def modulation_params(self) -> int:
         """Entries of the layers that turn time and label into shifts, scales and gates (adaLN)."""
         return (6 * self.n_layers + 2) * (self.d_model**2 + self.d_model)
 
     @property
     def n_params(self) -> int:
-        """Trained numbers."""
+        """Trained numbers; the default's, for 8 × 8 digits, are 254,276."""
         with torch.device("meta"):
             return sum(p.numel() for p in DiT2D(self).parameters())
 
-
-def digits() -> DiTConfig:
-    """For 8 × 8 digits on two CPU cores: 254,276 parameters."""
-    return DiTConfig()
+    @property
+    def flops_per_image(self) -> int:
+        """Of a training step: 6 for each weight, and 12 · width for each pair of tokens in a layer. Time and modulation
+        are computed once for an image, all else for each token; the label is looked up."""
+        d, T = self.d_model, self.tokens
+        once = self.modulation_params + (2 * self.time_frequencies + 1) * d + d**2 + d
+        each = self.n_params - once - (self.classes + 1) * d
+        return 6 * (once + T * each) + 12 * d * T * T * self.n_layers
 
 
 def patchify(images: Tensor, size: int) -> Tensor:
@@ -128,12 +126,9 @@ class Block(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.attention = Attention(config)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(config.d_model, 4 * config.d_model),
-            nn.GELU("tanh"),
-            nn.Linear(4 * config.d_model, config.d_model),
-        )
-        self.modulation = nn.Linear(config.d_model, 6 * config.d_model)
+        d = config.d_model
+        self.feed_forward = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU("tanh"), nn.Linear(4 * d, d))
+        self.modulation = nn.Linear(d, 6 * d)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
@@ -144,17 +139,16 @@ class Block(nn.Module):
 class DiT2D(nn.Module):
     """(images (B, C, H, W) at times t (B,) in [0, 1], labels (B,)) → velocity (B, C, H, W), float32; 0 at the start."""
 
-    def __init__(self, config: DiTConfig) -> None:
+    def __init__(self, config: DiTConfig, block: type[nn.Module] = Block) -> None:
         super().__init__()
-        self.config = config
-        d = config.d_model
-        self.patches = nn.Linear(config.patch_values, d)
+        self.config, d, patch_values = config, config.d_model, config.channels * config.patch_size**2
+        self.patches = nn.Linear(patch_values, d)
         self.register_buffer("positions", sine_positions(config.image_size // config.patch_size, d), persistent=False)
         self.time = nn.Sequential(nn.Linear(2 * config.time_frequencies, d), nn.SiLU(), nn.Linear(d, d))
         self.labels = nn.Embedding(config.classes + 1, d)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(block(config) for _ in range(config.n_layers))
         self.modulation = nn.Linear(d, 2 * d)
-        self.head = nn.Linear(d, config.patch_values)
+        self.head = nn.Linear(d, patch_values)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)

@@ -31,12 +31,9 @@ def precision_recall(real: np.ndarray, generated: np.ndarray, k: int = NEIGHBOUR
     """
     a, b = torch.from_numpy(real).double(), torch.from_numpy(generated).double()
     between = torch.cdist(a, b)  # (N, M)
-
-    def reach(points: Tensor) -> Tensor:
-        return torch.cdist(points, points).kthvalue(k + 1, dim=1).values  # the first is the point itself
-
-    precision = (between <= reach(a)[:, None]).any(dim=0)
-    recall = (between <= reach(b)[None]).any(dim=1)
+    reach_a, reach_b = (torch.cdist(points, points).kthvalue(k + 1, dim=1).values for points in (a, b))  # 1st: itself
+    precision = (between <= reach_a[:, None]).any(dim=0)
+    recall = (between <= reach_b[None]).any(dim=1)
     return precision.double().mean().item(), recall.double().mean().item()
 
 
@@ -70,10 +67,9 @@ class Panel:
         judge, accuracy of the judge; frechet, in 20 principal components of the training images; precision and recall
         there, k = 3; two_sample, accuracy of the real-or-generated classifier, 0.5 being indistinguishable; nearest,
         median Euclidean distance to the nearest training image; copies, share closer than 0.125 a pixel, root mean
-        square.
+        square. What there are too few classes or images for is left out.
 
-        What there are too few classes or images for is left out. ``own`` (N,) are the places of the images among the
-        training images, if they are such: not their neighbours.
+        ``own`` (N,) are the places of the images among the training images, if they are such: not their neighbours.
         """
         from sklearn.model_selection import StratifiedKFold, cross_val_score
 
@@ -86,9 +82,9 @@ class Panel:
             found["frechet"] = frechet_distance(real_at, at)
         if least > NEIGHBOURS:
             found["precision"], found["recall"] = precision_recall(real_at, at)
-        few = np.linspace(0, len(self.val) - 1, least).astype(int)  # as many of each
-        both, is_real = np.concatenate((self.val[few], generated)), np.repeat((1, 0), (len(few), len(generated)))
         if least >= FOLDS:
+            few = np.linspace(0, len(self.val) - 1, least).astype(int)  # as many of each
+            both, is_real = np.concatenate((self.val[few], generated)), np.repeat((1, 0), (least, len(generated)))
             folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
             found["two_sample"] = float(cross_val_score(self.svm(), both, is_real, cv=folds).mean())
         distances = torch.cdist(torch.from_numpy(generated), torch.from_numpy(self.train))  # (N, train)
@@ -104,11 +100,9 @@ class Panel:
 
     def real(self, seed: int = 0) -> dict[str, float]:
         """The panel of real training images, PER_CLASS of each class: the best that can be asked for."""
-        generator, labels, chosen = torch.Generator().manual_seed(seed), self.data.train_labels, []
-        for label in range(len(self.data.classes)):
-            rows = (labels == label).nonzero().flatten()
-            chosen.append(rows[torch.randperm(len(rows), generator=generator)[:PER_CLASS]])
-        own = torch.cat(chosen)
+        generator, labels = torch.Generator().manual_seed(seed), self.data.train_labels
+        rows = [(labels == label).nonzero().flatten() for label in range(len(self.data.classes))]
+        own = torch.cat([r[torch.randperm(len(r), generator=generator)[:PER_CLASS]] for r in rows])
         return self(self.data.scale(self.data.train[own]), labels[own], own)
 
     def gaussian(self, seed: int = 0) -> dict[str, float]:

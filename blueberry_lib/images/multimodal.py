@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from blueberry_lib.config import BlueberryError, ModelConfig
+from blueberry_lib.config import ModelConfig, require
 from blueberry_lib.generation import sample
 from blueberry_lib.hardware import compute_dtype
 from blueberry_lib.model import Blueberry
@@ -28,20 +28,20 @@ class Multimodal(nn.Module):
         self.side, self.image_tokens = grid_size, grid_size**2
         self.first_image = config.vocab_size - codes - 2
         self.seg_start, self.seg_end = config.vocab_size - 2, config.vocab_size - 1
-        if self.first_image < 1:
-            raise BlueberryError(
-                f"A vocabulary of {config.vocab_size} has no room for text beside {codes} image codes and 2 marks: set "
-                "--model.vocab-size to the sum of all."
-            )
+        require(
+            self.first_image > 0,
+            f"A vocabulary of {config.vocab_size} has no room for text beside {codes} image codes and 2 marks: set "
+            "--model.vocab-size to the sum of all.",
+        )
 
     def check_room(self, longest: int) -> None:
         """Raises BlueberryError unless an image fits into the context after a prompt of ``longest`` tokens."""
         needed, context = longest + self.image_tokens + 2, self.transformer.config.context_length
-        if needed > context:
-            raise BlueberryError(
-                f"A caption of {longest} tokens with its image of {self.image_tokens} + 2 needs a context of {needed}; "
-                f"the model's is {context}: shorten the caption, or train with a larger --model.context-length."
-            )
+        require(
+            needed <= context,
+            f"A caption of {longest} tokens with its image of {self.image_tokens} + 2 needs a context of {needed}; "
+            f"the model's is {context}: shorten the caption, or train with a larger --model.context-length.",
+        )
 
     def collate(self, prompts: Sequence[Sequence[int]], images: Tensor, longest: int) -> Tensor:
         """Whole rows (B, ``longest`` + N + 2): each of ``prompts``, the tokens (B, h, w) of an image, ``<seg_end>``,
@@ -53,14 +53,11 @@ class Multimodal(nn.Module):
     def positions(self, lengths: Tensor, count: int) -> Tensor:
         """Coordinates (B, count, 2) of rows whose prompts have ``lengths`` (B,): text at (p, p), then the image at
         (p₀ + row, p₀ + column), then text again, after the larger of them."""
-        p0 = lengths.unsqueeze(1)  # (B, 1)
-        place = torch.arange(count, device=lengths.device)
+        p0, place = lengths.unsqueeze(1), torch.arange(count, device=lengths.device)
         i = place - p0  # (B, count): the place in the image
-        after = p0 + self.side + i - self.image_tokens
-        line = torch.where(i < 0, place, after)
         inside = (i >= 0) & (i < self.image_tokens)
-        row, column = i.clamp(min=0) // self.side, i.clamp(min=0) % self.side
-        return torch.stack([torch.where(inside, p0 + shift, line) for shift in (row, column)], dim=-1)
+        text = torch.where(i < 0, place, place + self.side - self.image_tokens)
+        return torch.stack([p0.add(along).where(inside, text) for along in (i // self.side, i % self.side)], dim=-1)
 
     def forward(self, ids: Tensor, noise: float = 0.0) -> Tensor:
         """What ``loss`` takes: hidden states (B, T − 1, d) before each token but the first of ``ids`` (B, T), rows of
@@ -135,15 +132,13 @@ class Multimodal(nn.Module):
             drawn = allowed.start + sample(logits, temperature, top_k, generator=generator)
             ids = torch.cat((ids, drawn.repeat(len(rows) // count).unsqueeze(1)), dim=1)
         if masked:
-            ends = ids.new_tensor([self.seg_end, prompts[0][0]]).expand(len(rows), 2)
-            ids = torch.cat((ids, ends), dim=1)
+            ids = torch.cat((ids, ids.new_tensor([self.seg_end, prompts[0][0]]).expand(len(rows), 2)), dim=1)
         return ids[:count, longest:]
 
     def well_formed(self, ids: Tensor, end: int) -> Tensor:
         """Which rows (B, N + 2) are N image tokens, ``<seg_end>`` and the ``end`` of a text: (B,) bool."""
         inside = (ids >= self.first_image) & (ids < self.seg_start)
-        closed = (ids[:, -2] == self.seg_end) & (ids[:, -1] == end)
-        return inside[:, :-2].all(1) & closed
+        return inside[:, :-2].all(1) & (ids[:, -2] == self.seg_end) & (ids[:, -1] == end)
 
     def tokens(self, ids: Tensor) -> Tensor:
         """Sampled ids (B, N + 2) → image tokens (B, h, w)."""

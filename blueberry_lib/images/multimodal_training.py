@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from blueberry_lib.config import Amount, BlueberryError, Count, Decay, ModelConfig, OptimizerConfig, ScheduleConfig
+from blueberry_lib.config import Amount, Count, Decay, ModelConfig, OptimizerConfig, ScheduleConfig, require
 from blueberry_lib.data.tokens import load_tokenizer, tokenizer_hash
 from blueberry_lib.hardware import Hardware, detect
 from blueberry_lib.images.captions import HELD_OUT, TEMPLATES, Prompts, caption_tokenizer
@@ -21,11 +21,10 @@ from blueberry_lib.images.metrics import Panel, class_labels
 from blueberry_lib.images.multimodal import Multimodal
 from blueberry_lib.images.training import ImageTraining, PictureRun, open_run, own_images
 from blueberry_lib.images.vqvae import VQVAE
-from blueberry_lib.images.vqvae_training import VQVAERun, all_tokens, load_vqvae
+from blueberry_lib.images.vqvae_training import EVAL_IMAGES, VQVAERun, all_tokens, load_vqvae
 from blueberry_lib.optim.hybrid import build_optimizers
 from blueberry_lib.training.checkpoint import load_model
 
-EVAL_IMAGES = 256
 GRID_ROWS = 8
 DIGITS = ModelConfig(vocab_size=512 + 64 + 2, context_length=64, n_layers=2, d_model=48, n_heads=4, d_ff=192)
 TRAINING = ImageTraining(
@@ -115,19 +114,19 @@ class MultimodalRun(PictureRun):
         shape, own = image_tokenizer.config, folder / "tokenizer.json"
         room, named = self.model.vocab_size - shape.codes - 2, str(own) if own.exists() else self.tokenizer
         tokenizer = load_tokenizer(named) if named else caption_tokenizer(images.classes, room)
-        if tokenizer.get_vocab_size() > room:
-            raise BlueberryError(
-                f"The tokenizer has {tokenizer.get_vocab_size()} entries, and a vocabulary of {self.model.vocab_size} "
-                f"leaves {room} beside {shape.codes} image codes and 2 marks: set --model.vocab-size to their sum."
-            )
-        if images.shape[0] != shape.channels:
-            raise BlueberryError(f"{images.name} has {images.shape[0]} channels, {self.vqvae} takes {shape.channels}.")
+        require(
+            tokenizer.get_vocab_size() <= room,
+            f"The tokenizer has {tokenizer.get_vocab_size()} entries, and a vocabulary of {self.model.vocab_size} "
+            f"leaves {room} beside {shape.codes} image codes and 2 marks: set --model.vocab-size to their sum.",
+        )
+        same = images.shape[0] == shape.channels
+        require(same, f"{images.name} has {images.shape[0]} channels, {self.vqvae} takes {shape.channels}.")
         found = hashlib.sha256((image_tokenizer.sha256() + tokenizer_hash(tokenizer)).encode()).hexdigest()
-        if self.tokenizers_sha256 not in ("", found):
-            raise BlueberryError(
-                f"The run was trained on tokens of other tokenizers (hash {self.tokenizers_sha256[:12]}…, those of "
-                f"{self.vqvae} and {own} have {found[:12]}…): restore them, or train anew."
-            )
+        require(
+            self.tokenizers_sha256 in ("", found),
+            f"The run was trained on tokens of other tokenizers (hash {self.tokenizers_sha256[:12]}…, those of "
+            f"{self.vqvae} and {own} have {found[:12]}…): restore them, or train anew.",
+        )
         strengths, seg_start = (0.0, *[self.pixel_noise] * (self.copies - 1)), self.model.vocab_size - 2
         prompts = (Prompts(tokenizer, images.classes, templates, seg_start) for templates in (TEMPLATES, HELD_OUT))
         return Captioned(images, tokenizer, image_tokenizer, *prompts, strengths), found
@@ -207,7 +206,7 @@ def load_multimodal(path: Path, device: str = "cpu") -> tuple[Multimodal, Multim
 def measure(model: Multimodal, config: MultimodalRun, data: Captioned, samples: int = 1_000, seed: int = 0) -> dict:
     """``nats`` a validation token, with held-out captions; the share of ``samples`` that is ``well_formed``, with the
     mask and without; and the ``panel`` of 60 samples a class, generated from held-out captions, real, and Gaussian."""
-    prompts = data.held_out.fixed(torch.arange(samples) % len(data.images.classes))
+    prompts, labels = data.held_out.fixed(torch.arange(samples) % len(data.images.classes)), len(data.images.classes)
     well_formed = {}
     for name, masked in {"masked": True, "unmasked": False}.items():
         ids = model.sample(prompts, seed=seed, masked=masked)

@@ -44,15 +44,7 @@ class Codebook(nn.Module):
     """
 
     def __init__(
-        self,
-        count: int,
-        dim: int,
-        *,
-        ema: bool = True,
-        commitment: float = 0.25,
-        decay: float = 0.97,
-        revive_below: float = 0.03,
-        normalized: bool = False,
+        self, count: int, dim: int, *, ema=True, commitment=0.25, decay=0.97, revive_below=0.03, normalized=False
     ) -> None:
         super().__init__()
         self.ema, self.commitment, self.decay = ema, commitment, decay

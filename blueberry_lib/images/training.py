@@ -1,4 +1,4 @@
-"""One run of a picture model, from images to record: data → model → loss → loop → evaluation."""
+"""One run of a picture model: data → model → loss → loop → evaluation → record."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from blueberry_lib.config import BlueberryError, Count, OptimizerConfig, ScheduleConfig, Seed, Whole, check_ranges
+from blueberry_lib.config import Count, OptimizerConfig, ScheduleConfig, Seed, Whole, check_ranges, require
 from blueberry_lib.data.batches import RowBatches
 from blueberry_lib.hardware import Hardware
 from blueberry_lib.images.datasets import ImageData, load
@@ -74,8 +74,7 @@ class PictureRun:
 
 def preset(presets: dict[str, Callable[[], Any]], name: str) -> Any:
     """The config that ``presets`` make under a name."""
-    if name not in presets:
-        raise BlueberryError(f"There is no preset {name!r}; there are {', '.join(presets)}.")
+    require(name in presets, f"There is no preset {name!r}; there are {', '.join(presets)}.")
     return presets[name]()
 
 
@@ -86,19 +85,15 @@ def run(config: PictureRun, folder: Path, resume: bool = False, say: Callable = 
     ``resume`` the run there goes on from its newest checkpoint. Raises BlueberryError, before anything is trained, for
     data that the model cannot learn or that are not those of the run.
     """
-    training, checkpoints = config.training, Checkpoints(folder / "checkpoints")
-    if find_spec("matplotlib") is None:
-        raise BlueberryError("Pictures need matplotlib, which is not installed: pip install 'blueberry-lib[images]'.")
+    training, checkpoints, size = config.training, Checkpoints(folder / "checkpoints"), config.image_size
+    there = find_spec("matplotlib") is not None
+    require(there, "Pictures need matplotlib, which is not installed: pip install 'blueberry-lib[images]'.")
     hardware, clock = begin(training.device, training.precision)
     step = checkpoints.latest_step() if resume else None
-    images = own_images(config, folder) if resume else load(training.data, config.image_size)
-    for name, found in (("channels", images.shape[0]), ("classes", len(images.classes))):
-        expected = getattr(config.model, name, found)
-        if found != expected:
-            raise BlueberryError(
-                f"{images.name} has {found} {name} and the model {expected}: choose another --preset, or set "
-                f"--model.{name} {found}."
-            )
+    images = own_images(config, folder) if resume else load(training.data, size)
+    for name, found in {"channels": images.shape[0], "classes": len(images.classes)}.items():
+        expected, way = getattr(config.model, name, found), f"choose another --preset, or set --model.{name} {found}."
+        require(found == expected, f"{images.name} has {found} {name} and the model {expected}: {way}")
     torch.manual_seed(training.seed)
     config, data = config.prepare(images, folder, hardware.device, say)
     if not resume:
@@ -108,8 +103,7 @@ def run(config: PictureRun, folder: Path, resume: bool = False, say: Callable = 
     model = config.build(data).to(hardware.device)
     if training.compile == "yes" or (training.compile == "auto" and hardware.device == "cuda"):
         model.compile(dynamic=False)
-
-    params, size = sum(p.numel() for p in model.parameters() if p.requires_grad), config.image_size
+    params = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if images.shape[1:] != (size, size):
         say(f"The images of {images.name}, {images.shape[1]} × {images.shape[2]}, are resized to {size} × {size}.")
     say(
@@ -117,20 +111,14 @@ def run(config: PictureRun, folder: Path, resume: bool = False, say: Callable = 
         f"{len(images.train):,} images, {training.steps} steps of {training.batch_size}; writing to {folder}"
         + (f"; going on after step {step}" if resume else "")
     )
-    log = Log(folder / "log.jsonl", step)
+    log, clip = Log(folder / "log.jsonl", step), training.optimizer.clip_norm
     result = fit(
         model,
         RowBatches((data.train, data.train_labels), training.batch_size, training.seed),
         lambda model, batch: config.loss(model, data, batch),
         config.optimizers(model, hardware.compute_dtype),
         lambda step: learning_rate_factor(training.schedule, step, training.steps),
-        LoopConfig(
-            total_steps=training.steps,
-            clip_norm=training.optimizer.clip_norm,
-            eval_every=training.eval_every,
-            checkpoint_every=training.checkpoint_every,
-            unit="images",
-        ),
+        LoopConfig(training.steps, 1, clip, None, training.eval_every, training.checkpoint_every, unit="images"),
         hardware,
         evaluate=lambda model, batches=None: config.evaluate(model, data, hardware, folder, batches),
         after_step=model.update if isinstance(model, Averaged) else None,
@@ -160,17 +148,16 @@ def open_run(cls: type, path: Path) -> tuple[Any, Path, Path]:
     one = path.parent.name == "checkpoints"
     folder = path.parent.parent if one else path
     config = load_config(cls, folder)
-    if one and not path.is_dir():
-        raise BlueberryError(f"There is no checkpoint {path}; there are those in {path.parent}.")
+    require(not one or path.is_dir(), f"There is no checkpoint {path}; there are those in {path.parent}.")
     return config, folder, path if one else Checkpoints(folder / "checkpoints").latest()
 
 
 def own_images(config: Any, folder: Path) -> ImageData:
     """The images that the run in ``folder`` was trained on. Raises BlueberryError if they have changed since."""
     known, images = read_json(folder / "data.json"), load(config.training.data, config.image_size)
-    if known["sha256"] != images.sha256:
-        raise BlueberryError(
-            f"{folder} was trained on {known['name']} with sha256 {known['sha256'][:12]}…, and {images.name} now has "
-            f"{images.sha256[:12]}…: the images have changed. Restore them, or train anew."
-        )
+    require(
+        known["sha256"] == images.sha256,
+        f"{folder} was trained on {known['name']} with sha256 {known['sha256'][:12]}…, and {images.name} now has "
+        f"{images.sha256[:12]}…: the images have changed. Restore them, or train anew.",
+    )
     return images

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueberry_lib.config import Amount, BlueberryError, Count, Decay, Range, Share, Whole, check_ranges
+from blueberry_lib.config import Amount, Count, Decay, Range, Share, Whole, check_ranges, require
 from blueberry_lib.images.quantizers import Codebook, FiniteScalar
 
 
@@ -49,16 +49,14 @@ class VQVAEConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if self.image_size % 2**self.halvings:
-            raise BlueberryError(
-                f"image_size {self.image_size} cannot be halved {self.halvings} times; choose a multiple of "
-                f"{2**self.halvings}."
-            )
-        if self.quantizer == "fsq" and (math.prod(self.levels), len(self.levels)) != (self.codes, self.code_dim):
-            raise BlueberryError(
-                f"levels {self.levels} make {math.prod(self.levels)} codes of width {len(self.levels)}; codes is "
-                f"{self.codes} and code_dim {self.code_dim}, and they must agree."
-            )
+        size, times, unit = self.image_size, self.halvings, 2**self.halvings
+        require(size % unit == 0, f"image_size {size} cannot be halved {times} times; choose a multiple of {unit}.")
+        made = math.prod(self.levels), len(self.levels)
+        require(
+            self.quantizer != "fsq" or made == (self.codes, self.code_dim),
+            f"levels {self.levels} make {made[0]} codes of width {made[1]}; codes is {self.codes} and code_dim "
+            f"{self.code_dim}, and they must agree.",
+        )
 
     @property
     def grid_size(self) -> int:
@@ -97,18 +95,11 @@ class VQVAE(nn.Module):
             nn.ReLU(),
             nn.Conv2d(width, config.code_dim, 1),
         )
+        settings = {name: getattr(config, name) for name in ("commitment", "decay", "revive_below", "normalized")}
         self.quantizer = (
             FiniteScalar(config.levels)
             if config.quantizer == "fsq"
-            else Codebook(
-                config.codes,
-                config.code_dim,
-                ema=config.quantizer == "ema",
-                commitment=config.commitment,
-                decay=config.decay,
-                revive_below=config.revive_below,
-                normalized=config.normalized,
-            )
+            else Codebook(config.codes, config.code_dim, ema=config.quantizer == "ema", **settings)
         )
         self.decoder = nn.Sequential(
             nn.Conv2d(config.code_dim, width, 3, padding=1),

@@ -60,19 +60,17 @@ class VQVAERun(PictureRun):
         reconstruction, _, loss = model(images)
         return F.mse_loss(reconstruction.float(), images) + loss
 
+    @torch.no_grad()
     def evaluate(
         self, model: VQVAE, data: ImageData, hardware: Hardware, folder: Path, batches: int | None = None
     ) -> dict:
-        return self.reconstruct(model, data, hardware.device, folder / "reconstructions.png", batches)
-
-    @torch.no_grad()
-    def reconstruct(self, model: VQVAE, data: ImageData, device: str, png: Path, batches: int | None = None) -> dict:
         """Over the whole validation set: ``loss``, the mean squared error of pixels in [−1, 1], ``psnr`` in dB, and
         ``usage`` and ``perplexity`` of the codes. Draws the first images and, below each row of them, their
-        reconstructions into ``png``."""
+        reconstructions into reconstructions.png, or ``folder`` if that is a PNG."""
+        png = folder if folder.suffix == ".png" else folder / "reconstructions.png"
         squares, counts, pairs = 0.0, torch.zeros(self.model.codes), []
         for part in data.val.split(EVAL_IMAGES)[:batches]:
-            images = data.scale(part.to(device), self.image_size)
+            images = data.scale(part.to(hardware.device), self.image_size)
             reconstruction, tokens, _ = model(images)
             squares += F.mse_loss(reconstruction.float(), images, reduction="sum").item() / images[0].numel()
             counts += tokens.flatten().bincount(minlength=len(counts)).cpu()

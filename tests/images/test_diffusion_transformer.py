@@ -11,7 +11,6 @@ from blueberry_lib.images.diffusion_transformer import (
     Block,
     DiT2D,
     DiTConfig,
-    digits,
     modulate,
     patchify,
     sine_positions,
@@ -32,7 +31,7 @@ def inputs(count=6):
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (digits(), 254_276),
+        (DiTConfig(), 254_276),
         (PRESETS["dit-10m"]().model, 9_740_300),
         (PRESETS["dit-30m"]().model, 29_815_692),
         (PRESETS["dit-130m"]().model, 129_537_036),
@@ -46,6 +45,32 @@ def test_parameters_are_as_many_as_the_formula_says(config, expected):
     assert found == config.n_params and expected in (found, None)
     modulation = sum(p.numel() for name, p in model.named_parameters() if "modulation" in name)
     assert modulation == config.modulation_params
+
+
+def test_the_work_of_a_step_is_six_times_the_weights_of_every_token_or_image_they_meet():
+    """Counted over the layers of a built model: those that only the condition goes through run once for an image."""
+    config = DiTConfig()
+    with torch.device("meta"):
+        model = DiT2D(config)
+    once = [m for name, m in model.named_modules() if isinstance(m, nn.Linear) and ("time" in name or "modu" in name)]
+    all_layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    sizes = {m: sum(p.numel() for p in m.parameters()) for m in all_layers}
+    expected = 6 * sum(size * (1 if m in once else 16) for m, size in sizes.items())
+    pairs = 3 * 2 * 2 * 16 * 16 * config.d_model * config.n_layers  # scores and mixing, forward and twice backward
+    assert config.flops_per_image == expected + pairs
+    as_it_was = 6 * (config.modulation_params + 16 * (config.n_params - config.modulation_params))
+    assert as_it_was / expected == pytest.approx(1.128, abs=1e-3)  # time and label counted once a token
+
+
+def test_a_model_takes_the_block_it_is_given():
+    class Passing(Block):
+        def forward(self, x, condition):
+            return x
+
+    model = DiT2D(SMALL, block=Passing)
+    assert all(type(block) is Passing for block in model.blocks)
+    x, t, labels = inputs()
+    assert model(x, t, labels).shape == x.shape
 
 
 def test_the_originals_768_wide_model_is_not_50_million_but_130_a_third_of_it_modulation():
