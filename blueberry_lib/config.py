@@ -219,7 +219,7 @@ class TrainConfig:
                 self.model.context_length % length == 0,
                 f"a training context is {length}; each must divide the model's, {self.model.context_length}.",
             )
-        _require(
+        require(
             self.target_loss is None or self.eval_every > 0,
             "target_loss stops a run at an evaluation; say how often there is one, such as eval_every 16.",
         )

@@ -127,9 +127,7 @@ def wrong_4_joined(questions, documents, n):
     """All documents as one text."""
     words = " ".join(documents).split()
     read = {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
-    return [
-        any(tuple(q[i : i + n]) in read for i in range(len(q) - n + 1)) for q in (one.split() for one in questions)
-    ]
+    return [any(tuple(q[i : i + n]) in read for i in range(len(q) - n + 1)) for q in (one.split() for one in questions)]
 
 
 def wrong_4_whole_question(questions, documents, n):
