@@ -5,7 +5,7 @@ for (const figure of document.querySelectorAll("figure.interactive")) {
   figure.querySelectorAll('input[type="range"]').forEach((slider, i) => {
     const to = (value) => { slider.value = value; slider.dispatchEvent(new Event("input")); };
     const button = (text, name) => Object.assign(document.createElement("button"), { type: "button", textContent: text, title: name });
-    if (labels[i].some((label) => Number.isNaN(parseFloat(label)))) { // categories have no order to slide along
+    if (labels[i].some((label) => Number.isNaN(Number(label)))) { // categories have no order to slide along
       const choices = labels[i].map((label, value) => {
         const choice = button(label, "");
         choice.addEventListener("click", () => { to(value); mark(); });
