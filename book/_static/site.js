@@ -13,7 +13,7 @@ for (const figure of document.querySelectorAll("figure.interactive")) {
       });
       const mark = () => choices.forEach((choice, value) => choice.setAttribute("aria-pressed", String(value === Number(slider.value))));
       slider.hidden = slider.nextElementSibling.hidden = true;
-      slider.after(...choices);
+      slider.nextElementSibling.after(...choices); // the slider writes into the element next to it
       mark();
     } else if (labels[i].length > 3) {
       const play = button("▶", "Play"), stop = () => { clearInterval(play.running); play.running = 0; play.textContent = "▶"; play.title = "Play"; };
