@@ -5,7 +5,7 @@ for (const figure of document.querySelectorAll("figure.interactive")) {
   figure.querySelectorAll('input[type="range"]').forEach((slider, i) => {
     const to = (value) => { slider.value = value; slider.dispatchEvent(new Event("input")); };
     const button = (text, name) => Object.assign(document.createElement("button"), { type: "button", textContent: text, title: name });
-    if (labels[i].some((label) => Number.isNaN(parseFloat(label)))) { // categories have no order to slide along
+    if (labels[i].some((label) => Number.isNaN(Number(label)))) { // categories have no order to slide along
       const choices = labels[i].map((label, value) => {
         const choice = button(label, "");
         choice.addEventListener("click", () => { to(value); mark(); });
@@ -13,7 +13,7 @@ for (const figure of document.querySelectorAll("figure.interactive")) {
       });
       const mark = () => choices.forEach((choice, value) => choice.setAttribute("aria-pressed", String(value === Number(slider.value))));
       slider.hidden = slider.nextElementSibling.hidden = true;
-      slider.after(...choices);
+      slider.nextElementSibling.after(...choices); // the slider writes into the element next to it
       mark();
     } else if (labels[i].length > 3) {
       const play = button("▶", "Play"), stop = () => { clearInterval(play.running); play.running = 0; play.textContent = "▶"; play.title = "Play"; };
