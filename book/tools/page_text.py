@@ -17,7 +17,9 @@ ICON_TAG = re.compile(r'<(i|span) class="([^"]*\bfa[sbr]?(?:-solid|-brands)? [^"
 MATH = re.compile(r"<script[^>]*>window\.MathJax = .*?</script>\s*|<script[^>]*mathjax-tex-svg[^>]*></script>\s*", re.S)
 SEARCH = re.compile(r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>\s*')
 DESIGN = re.compile(r"<(?:link|script)[^>]*(?:sphinx-design\.min\.css|design-tabs\.js)[^>]*>(?:</script>)?\s*")
-ICON_RULES = re.compile(r'(?:\.fa-[\w-]+:before,?)+\{content:"[^"]*"\}')
+ICON_RULES = re.compile(r"(?<=[{}])(?:\.fa[\w-]*(?::?:\w+)?,?)+\{[^{}]*\}")
+TOGGLE = re.compile(r"<(?:link|script)[^>]*togglebutton\.(?:css|js)[^>]*>(?:</script>)?\s*")
+TOGGLED = re.compile(r'class="(?:[^"]* )?(?:toggle|admonition[^"]* dropdown|dropdown[^"]* admonition)[ "]')
 ICON_SCRIPT = re.compile(
     r"<!-- So that users can add custom icons -->\s*|<script[^>]*scripts/fontawesome\.js[^>]*></script>\s*"
 )
@@ -54,6 +56,8 @@ def without_unused_scripts(text: str, is_search: bool) -> str:
         text = MATH.sub("", text)
     if 'class="sd-' not in text and " sd-" not in text:
         text = DESIGN.sub("", text)
+    if not TOGGLED.search(text):
+        text = TOGGLE.sub("", text)
     return text if is_search else SEARCH.sub("", text)
 
 

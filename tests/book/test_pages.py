@@ -47,8 +47,11 @@ def test_scripts_come_only_where_they_are_used():
     )
     assert text.without_unused_scripts(design, False) == ""
     assert text.without_unused_scripts(f'{design}<div class="sd-card">', False) == f'{design}<div class="sd-card">'
-    rules = '.a{b:c}.fa-cat:before,.fa-dog:before{content:"\\f1"}.fa-lg{font-size:2em}'
-    assert text.ICON_RULES.sub("", rules) == ".a{b:c}.fa-lg{font-size:2em}"
+    toggle = '<link href="_static/togglebutton.css?v=9" /><script src="_static/togglebutton.js?v=b"></script>'
+    assert text.without_unused_scripts(toggle + '<a class="dropdown-toggle sidebar-toggle">', False).startswith("<a")
+    assert toggle in text.without_unused_scripts(toggle + '<div class="admonition note dropdown">', False)
+    rules = '.a{b:c}.fa-cat:before,.fa-dog:before{content:"\\f1"}.fa-lg,.fa-2x{a:b}.b.fa-lg{font-size:2em}'
+    assert text.ICON_RULES.sub("", rules) == ".a{b:c}.b.fa-lg{font-size:2em}"
 
 
 def test_pictures_say_their_size_and_all_but_the_first_wait():
