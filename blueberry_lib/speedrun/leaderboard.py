@@ -104,8 +104,9 @@ def render(records: list[dict]) -> str:
         ranks = "active_seconds" if TRACKS[track].contest == "race" else "val_loss"
         versions = next(iter(recipes.values()))[0]["versions"]
         bases = [base for base in BASES if base in recipes]
+        earlier = not any("val_loss_error" in run for runs in recipes.values() for run in runs)
         lines += [
-            f"### {track}, {kind}: {name}",
+            f"### {track}, {kind}: {name}" + ", by the rules before 2026-11-25" * earlier,
             "",
             f"{dtype}, {threads} threads, processor flags {flags}. Data `{data[:12]}…`, Python {versions['python']}, "
             f"torch {versions['torch']}. Differences are paired; ± and brackets are 95 % intervals.",
