@@ -1,6 +1,6 @@
 """What chapter 11 reads of a comparison of two recipes: what its statistics need of each record, and one record whole.
 
-    speedrun compare r4 best --seeds 5 …                    (see book/leaderboard.md; about twelve minutes on two cores)
+    speedrun compare r4 best --seeds 7 …                    (see book/leaderboard.md)
     python book/tools/measure_r4_against_best.py [FILE]     FILE: that comparison's
 
 Writes blueberry_lib/recorded/r4_against_best.json.
@@ -32,7 +32,7 @@ def main() -> None:
     write_json(
         TARGET,
         {
-            "what": "five interleaved runs each of r4 and best on the pocket track, and the whole record of the first",
+            "what": "interleaved runs of r4 and best on the pocket track, and the whole record of the first",
             "machine": f"{first['hardware']['name']}, {first['hardware']['cores']} cores",
             "date": first["date"][:10],
             "versions": first["versions"],

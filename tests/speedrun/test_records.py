@@ -157,8 +157,10 @@ def test_the_stored_comparison_is_what_its_records_give():
     assert found == {
         key: pytest.approx(stored[key]) if key.startswith(("val", "p_", "act")) else stored[key] for key in found
     }
-    assert found["val_loss_interval"][1] < -0.65 and found["machine"]["flags"] == "not recorded"
-    assert stored["shortest"]["active_time_ratio"] == pytest.approx(compare(r4, short)["active_time_ratio"])
+    assert found["val_loss_interval"][1] < -0.75 and found["machine"]["flags"] == "avx2"
+    assert stored["shortest"]["active_time_ratio"] == pytest.approx(
+        compare(r4[: len(short)], short)["active_time_ratio"]
+    )
 
 
 def test_only_a_record_is_read_as_one(tmp_path):
