@@ -82,6 +82,19 @@ def _whole(record: dict) -> bool:
     return track.contest != "data" or record["tokens"] > 0.99 * track.train_tokens
 
 
+def _by_earlier_rules(recipes: dict[str, list[dict]]) -> bool:
+    """Whether the seed still chose the text and validation was of few documents, as before 2026-11-25."""
+    return not any("val_loss_error" in run for runs in recipes.values() for run in runs)
+
+
+def _idea(recipe: str, run: dict) -> str:
+    """What a recipe changes; the ``best`` of earlier runs had no copy head."""
+    if recipe not in RECIPES:
+        return recipe.replace("-", " ")
+    without = "copy_head" not in run.get("config", {}).get("model", {"copy_head": True})
+    return RECIPES[recipe].idea.removesuffix(", copy head") if without else RECIPES[recipe].idea
+
+
 def render(records: list[dict]) -> str:
     """The tables: for each track, machine and data the recipes, the record first and then by validation loss, in a race
     by active time. A recipe is confirmed once what it shows against the incumbent is shown on a second machine."""
@@ -98,13 +111,13 @@ def render(records: list[dict]) -> str:
         if row[2] == "shown"
     }
     lines = []
-    for place, recipes in sorted(groups.items()):
+    for place, recipes in sorted(groups.items(), key=lambda item: (_by_earlier_rules(item[1]), item[0])):
         track, kind, name, dtype, threads, flags, data = place
         incumbent, met = boards[place]
         ranks = "active_seconds" if TRACKS[track].contest == "race" else "val_loss"
         versions = next(iter(recipes.values()))[0]["versions"]
         bases = [base for base in BASES if base in recipes]
-        earlier = not any("val_loss_error" in run for runs in recipes.values() for run in runs)
+        earlier = _by_earlier_rules(recipes)
         lines += [
             f"### {track}, {kind}: {name}" + ", by the rules before 2026-11-25" * earlier,
             "",
@@ -129,7 +142,7 @@ def render(records: list[dict]) -> str:
             ]
             cells = [
                 recipe,
-                RECIPES[recipe].idea if recipe in RECIPES else recipe.replace("-", " "),
+                _idea(recipe, runs[0]),
                 len(runs),
                 f"{_mean(runs, 'val_loss'):.3f}{spread}",
                 *("–" if base == recipe else _claims(recipes[base], runs)[0] for base in bases),
