@@ -52,7 +52,7 @@ def test_a_ladder_is_drawn_from_records_without_running(here, capsys):
 def test_train_writes_a_record_with_everything_in_it(here, token_folder, capsys):
     assert train(token_folder, "--experiment-name", "one", "--eval-every", "7") == 0
     record = json.loads((here / "runs/one/record.json").read_text())
-    assert record["params"] == record["config"]["model"]["vocab_size"] * 32 + 2 * 7_248 + 32 + 1
+    assert record["params"] == record["config"]["model"]["vocab_size"] * 32 + 2 * 7_248 + 32 + 1 + 561
     assert record["tokens"] == 2560 and record["steps"] == 20 and record["seed"] == 0
     assert 0 < record["val_loss"] < 10 and 0 <= record["val_accuracy"] <= 1
     assert record["active_seconds"] > 0 and record["setup_seconds"] > 0 and record["eval_seconds"] > 0

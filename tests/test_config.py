@@ -102,7 +102,7 @@ def test_what_may_be_unset_or_zero_still_may(change):
 def test_a_config_survives_json():
     import json
 
-    start = TrainConfig(model=c.pocket(), target_loss=3.5)
+    start = TrainConfig(model=c.pocket(), target_loss=3.5, eval_every=16)
     assert c.from_dict(TrainConfig, json.loads(json.dumps(asdict(start)))) == start
     with pytest.raises(BlueberryError, match="speed"):
         c.from_dict(TrainConfig, {"speed": 3})
