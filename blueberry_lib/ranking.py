@@ -11,6 +11,7 @@ from blueberry_lib.data.tokens import END_OF_TEXT
 from blueberry_lib.model.blueberry import Blueberry
 
 BATCH_TOKENS = 8_192
+MOST_LOGITS = 2**27  # in one batch: half a gigabyte of float32
 LENGTHS = {"sum": lambda text, n: 1, "token": lambda text, n: n, "character": lambda text, n: len(text),
            "byte": lambda text, n: len(text.encode())}  # fmt: skip
 
@@ -45,12 +46,12 @@ def continuations(model: Blueberry, pairs: Sequence[tuple[list[int], list[int]]]
     order = sorted(range(len(pairs)), key=lambda i: -len(whole[i]))
     while order:
         longest = len(whole[order[0]]) - 1
-        rows = max(1, BATCH_TOKENS // longest)
+        rows = max(1, min(BATCH_TOKENS, MOST_LOGITS // model.config.vocab_size) // longest)
         batch, order = order[:rows], order[rows:]
         padded = [whole[i][:-1] + [0] * (longest + 1 - len(whole[i])) for i in batch]  # to the right: causal
-        for i, hidden in zip(batch, model.hidden(torch.tensor(padded, device=device)), strict=True):
+        for i, logits in zip(batch, model(torch.tensor(padded, device=device)), strict=True):
             end, targets = len(whole[i]) - 1, torch.tensor(pairs[i][1], device=device)
-            log_p = model.logits(hidden[end - len(targets) : end]).float().log_softmax(dim=-1)  # (C, V)
+            log_p = logits[end - len(targets) : end].float().log_softmax(dim=-1)  # (C, V)
             chosen = log_p.gather(1, targets[:, None])[:, 0].cpu()
             found[i] = chosen, bool((log_p.argmax(dim=-1) == targets).all())
     return found

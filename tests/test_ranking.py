@@ -12,9 +12,9 @@ from blueberry_lib.model import Blueberry
 from blueberry_lib.ranking import choice_scores, continuations, encode_pair
 
 
-@pytest.fixture
-def model(tiny, randomized):
-    return randomized(Blueberry(tiny))
+@pytest.fixture(params=[False, True], ids=["vocabulary alone", "with a copy head"])
+def model(tiny, randomized, request):
+    return randomized(Blueberry(replace(tiny, copy_head=request.param)))
 
 
 @pytest.fixture(scope="module")
