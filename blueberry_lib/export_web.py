@@ -19,7 +19,7 @@ from blueberry_lib.images.diffusion_transformer import DiT2D
 from blueberry_lib.images.flow_training import load_flow
 from blueberry_lib.model import Blueberry
 from blueberry_lib.speedrun.run import load_run, run_tokenizer
-from blueberry_lib.training.folder import read_json
+from blueberry_lib.training.folder import kind, read_json
 
 LARGEST = 127
 
@@ -97,7 +97,7 @@ def export_web(model: Blueberry | DiT2D, path: Path, name: str, tokenizer: Token
 
 def export_run_web(folder: Path, path: Path) -> None:
     """``export_web`` of a run's model, under the folder's name: a run of ``train`` or of ``flow train``."""
-    if (folder / "config.json").is_file() and "label_dropout" in read_json(folder / "config.json"):
+    if (folder / "config.json").is_file() and kind(read_json(folder / "config.json")) == "flow train":
         export_web(load_flow(folder)[0], path, folder.name)
     else:
         model, _ = load_run(folder)

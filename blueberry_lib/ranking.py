@@ -9,9 +9,8 @@ from torch import Tensor
 from blueberry_lib.config import BlueberryError
 from blueberry_lib.data.tokens import END_OF_TEXT
 from blueberry_lib.model.blueberry import Blueberry
+from blueberry_lib.model.loss import rows_at_once
 
-BATCH_TOKENS = 8_192
-MOST_LOGITS = 2**27  # in one batch: half a gigabyte of float32
 LENGTHS = {"sum": lambda text, n: 1, "token": lambda text, n: n, "character": lambda text, n: len(text),
            "byte": lambda text, n: len(text.encode())}  # fmt: skip
 
@@ -46,7 +45,7 @@ def continuations(model: Blueberry, pairs: Sequence[tuple[list[int], list[int]]]
     order = sorted(range(len(pairs)), key=lambda i: -len(whole[i]))
     while order:
         longest = len(whole[order[0]]) - 1
-        rows = max(1, min(BATCH_TOKENS, MOST_LOGITS // model.config.vocab_size) // longest)
+        rows = max(1, rows_at_once(model.config.vocab_size, device) // longest)
         batch, order = order[:rows], order[rows:]
         padded = [whole[i][:-1] + [0] * (longest + 1 - len(whole[i])) for i in batch]  # to the right: causal
         for i, logits in zip(batch, model(torch.tensor(padded, device=device)), strict=True):

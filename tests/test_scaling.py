@@ -27,7 +27,16 @@ from blueberry_lib.optim.orthogonalize import polar_express
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="torchrun with gloo is tried on Linux")
 STEPS = 50
 TOKENS = 128 * STEPS - 32  # the last batch has three rows: two and one of them for two processes
-SETTINGS = [*TINY, "--model.no-copy-head", "--train-tokens", str(TOKENS), "--precision", "float32", "--checkpoint-every", "25"]
+SETTINGS = [
+    *TINY,
+    "--model.no-copy-head",
+    "--train-tokens",
+    str(TOKENS),
+    "--precision",
+    "float32",
+    "--checkpoint-every",
+    "25",
+]
 
 
 def torchrun(folder: Path, count: int, *arguments: str) -> subprocess.Popen:

@@ -46,22 +46,25 @@ class KVCache:
         first = torch.arange(keys.shape[2], device=keys.device) == self.padding[:, None]  # (B, T)
         return torch.where(first[:, None, :, None], keys, previous_keys(keys))
 
-    def followed(self, keys: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def followed(self, keys: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Append what a ``CopyHead`` looks among, (B, T, D) and ids (B, T), of the tokens that ``position`` counts
-        already; returns for all the key of the state before, zeros where there is none, and the ids."""
+        already; returns for all the key of the state before, zeros where there is none, the ids, and what each of the
+        new tokens may look at, (B, T, S) or None for everything."""
         end, start = self.position, self.position - tokens.shape[1]
         real = torch.arange(start, end, device=keys.device) >= self.padding[:, None]
         self.after[:, start + 1 : end + 1] = keys * real.unsqueeze(-1)
         self.ids[:, start:end] = tokens
-        return self.after[:, :end], self.ids[:, :end]
+        mask = self.mask(end - start, start)
+        return self.after[:, :end], self.ids[:, :end], None if mask is None else mask[:, 0]
 
-    def mask(self, new: int) -> Tensor | None:
-        """What the next ``new`` tokens may attend to, (B, 1, new, S), True where allowed; None for
-        everything, which is all that a single new token without padding needs."""
+    def mask(self, new: int, start: int | None = None) -> Tensor | None:
+        """What the next ``new`` tokens, or those from ``start`` on, may attend to, (B, 1, new, S), True where allowed;
+        None for everything, which is all that a single new token without padding needs."""
         if new == 1 and not self.has_padding:
             return None
-        key = torch.arange(self.position + new, device=self.padding.device)
-        query = key[self.position :, None]
+        start = self.position if start is None else start
+        key = torch.arange(start + new, device=self.padding.device)
+        query = key[start:, None]
         real = key >= self.padding[:, None, None, None]  # (B, 1, 1, S)
         return (key <= query) & (real | (key == query))  # a padding token sees itself, lest softmax be 0/0
 

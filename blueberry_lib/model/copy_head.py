@@ -33,16 +33,16 @@ class CopyHead(nn.Module):
 
     def forward(self, hidden: Tensor, tokens: Tensor, cache: KVCache | None = None) -> tuple[Tensor, Tensor, Tensor]:
         q, k = self.query_norm(self.query(hidden)), self.key_norm(self.key(hidden))
-        keys, ids = (F.pad(k[:, :-1], (0, 0, 1, 0)), tokens) if cache is None else cache.followed(k, tokens)
+        if cache is None:
+            keys, ids = F.pad(k[:, :-1], (0, 0, 1, 0)), tokens
+            mask = torch.ones(2 * (tokens.shape[1],), dtype=torch.bool, device=tokens.device).tril()
+        else:
+            keys, ids, mask = cache.followed(k, tokens)
         scores = (q @ keys.mT).float() / q.shape[-1] ** 0.5  # (B, T, S)
-        T, S = scores.shape[1:]
-        allowed = torch.ones(T, S, dtype=torch.bool, device=hidden.device).tril(S - T)
-        if cache is not None and cache.has_padding:
-            place = torch.arange(S, device=hidden.device)
-            allowed = allowed & (place >= cache.padding[:, None, None].clamp(max=place[S - T :, None]))
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
         gate = hidden.float() @ self.gate.float() + self.gate_bias  # (B, T)
-        weights = scores.masked_fill(~allowed, -torch.inf).softmax(dim=-1)
-        return weights * torch.sigmoid(gate).unsqueeze(-1), torch.sigmoid(-gate), ids
+        return scores.softmax(dim=-1) * torch.sigmoid(gate).unsqueeze(-1), torch.sigmoid(-gate), ids
 
 
 def mixed(logits: Tensor, copied: Tensor, kept: Tensor, ids: Tensor) -> Tensor:

@@ -6,7 +6,14 @@ r0 to r6 are the history of the open 5-dollar-LLM leaderboard, one RTX 4090; ``b
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from blueberry_lib.config import BlueberryError, OptimizerConfig, ScheduleConfig, TrainConfig
+from blueberry_lib.config import (
+    BlueberryError,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+    blueberry_151m,
+    pocket,
+)
 from blueberry_lib.speedrun.tracks import Track, get_track
 
 LEADERBOARD = "https://github.com/Open-Superintelligence-Lab/5-dollar-llm/blob/main/docs/LEADERBOARD.md"
@@ -29,11 +36,10 @@ class Recipe:
 def r0(track: Track) -> TrainConfig:
     """32 layers with SwiGLU, 4 sequences a step, constant rates, and a first step at rate 0, as it ran. (On pocket the
     layers and the batch shrink by as much.)"""
-    model = track.model()
-    pocket = track.name.startswith("pocket")
-    batch = 8 if pocket else 4
+    model, small = track.model(), track.model is pocket
+    batch = 8 if small else 4
     return TrainConfig(
-        model=replace(model, n_layers=6 if pocket else 32, feed_forward="swiglu"),
+        model=replace(model, n_layers=6 if small else 32, feed_forward="swiglu"),
         optimizer=OptimizerConfig(muon_lr=0.015, adamw_lr=0.001, orthogonalize="newton_schulz", fused=False),
         schedule=ScheduleConfig(kind="constant", first_step_zero=True),
         data=track.data,
@@ -60,7 +66,7 @@ def batched(c: TrainConfig, size: int) -> TrainConfig:
 
 def _larger_batch(c: TrainConfig) -> TrainConfig:
     """Twice the batch, a third fewer layers, higher rates."""
-    layers = {"n_layers": 4 if c.track.startswith("pocket") else 22}
+    layers = {"n_layers": 4 if get_track(c.track).model is pocket else 22}
     return batched(changed(c, layers, {"muon_lr": 0.024, "adamw_lr": 0.006}), 2 * c.batch_size)
 
 
@@ -116,7 +122,7 @@ def best(track: Track, without: Sequence[str] = ()) -> TrainConfig:
         if name not in DIFFERENCES:
             raise BlueberryError(f"best has no difference {name!r}; it has {', '.join(DIFFERENCES)}.")
     config = history("r4", track)
-    if track.name in ("loss-4.5", "loss-3.5"):  # these ask for 151 M parameters
+    if track.model is blueberry_151m:
         config = changed(config, {"n_layers": 44})
     if track.target_loss:  # a race's length is the recipe's own choice, and the warmdown fits it
         config = replace(config, train_tokens=track.train_tokens * 3 // 8)

@@ -12,8 +12,6 @@ from blueberry_lib.hardware import autocast
 from blueberry_lib.model.blueberry import Blueberry
 from blueberry_lib.model.loss import rows_at_once
 
-EVAL_BATCH_TOKENS = 8_192
-
 
 def spread(documents: np.ndarray, count: int, context: int) -> np.ndarray:
     """The windows of ``context`` to read so that ``count`` tokens come from as many documents as there are, and as
@@ -66,21 +64,19 @@ def token_evaluator(
     inputs, targets, owners = stream[places], stream[places + 1], documents[places + 1]
     _, owners, sizes = owners.unique(return_inverse=True, return_counts=True)
     total_bytes = None if token_bytes is None else int(token_bytes[targets.numpy()].sum())
-    batch = max(1, EVAL_BATCH_TOKENS // context)
 
     @torch.no_grad()
     def evaluate(model: Blueberry, batches: int | None = None) -> dict:
         nats, correct = torch.zeros(len(sizes), dtype=torch.float64), 0
-        parts = list(zip(*(whole.split(batch) for whole in (inputs, targets, owners)), strict=True))
+        rows = max(1, rows_at_once(model.config.vocab_size, model.embedding.weight.device) // context)
+        parts = list(zip(*(whole.split(rows) for whole in (inputs, targets, owners)), strict=True))
         for x, y, of in parts[:batches][part]:
-            surprise = []
-            rows = max(1, rows_at_once(model.config.vocab_size, model.embedding.weight.device) // context)
-            for inside, after in zip(x.to(device).split(rows), y.to(device).split(rows), strict=True):
-                with autocast(device, dtype):
-                    logits = model(inside).float().flatten(0, 1)  # (N, V)
-                surprise.append(F.cross_entropy(logits, after.flatten(), reduction="none"))
-                correct += (logits.argmax(dim=-1) == after.flatten()).sum().item()
-            nats += of.flatten().bincount(torch.cat(surprise).double().cpu(), len(sizes))
+            with autocast(device, dtype):
+                logits = model(x.to(device)).float().flatten(0, 1)  # (N, V)
+            y = y.to(device).flatten()
+            surprise = F.cross_entropy(logits, y, reduction="none")
+            correct += (logits.argmax(dim=-1) == y).sum().item()
+            nats += of.flatten().bincount(surprise.double().cpu(), len(sizes))
         nats, correct = add_up(torch.cat([nats, nats.new_tensor([correct])])).split([len(sizes), 1])
         loss, n = nats.sum().item() / count, len(sizes)
         apart = (nats - loss * sizes).square().sum().item()

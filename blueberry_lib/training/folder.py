@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +95,18 @@ def save_config(folder: Path, config: Any) -> None:
     write_json(folder / "config.json", dataclasses.asdict(config))
 
 
+def kind(fields: Container[str]) -> str | None:
+    """The command whose config has these fields, None for none."""
+    return next((KINDS[field] for field in KINDS if field in fields), None)
+
+
 def load_config(cls: type, folder: Path) -> Any:
     """The config, of type ``cls``, that a run was started with."""
     path = folder / "config.json"
     if not path.is_file():
         raise BlueberryError(f"{folder} is no run: it has no config.json. Runs live under runs/<experiment-name>.")
     values = read_json(path)
-    found, wanted = (next((KINDS[f] for f in KINDS if f in keys), None) for keys in (values, cls.__dataclass_fields__))
+    found, wanted = map(kind, (values, cls.__dataclass_fields__))
     if found and found != wanted:
         raise BlueberryError(f"{folder} is a run of `{found}`, and what was asked for needs one of `{wanted}`.")
     try:

@@ -1,9 +1,10 @@
-"""What chapter 11 reads of a comparison of two recipes: what its statistics need of each record, and one record whole.
+"""What chapters 11 and 20 read of a comparison of two recipes: what statistics need of each record, and one whole.
 
     speedrun compare r4 best --seeds 7 …                    (see book/leaderboard.md)
     python book/tools/measure_r4_against_best.py [FILE]     FILE: that comparison's
 
-Writes blueberry_lib/recorded/r4_against_best.json.
+Writes blueberry_lib/recorded/best_pairs.json, for chapter 20. Chapter 11 reads r4_against_best.json, written so
+from the five pairs of 2026-11-21.
 """
 
 import json
@@ -14,7 +15,7 @@ from blueberry_lib.training.folder import write_json
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "book" / "records" / "compare_pocket_r4_best.json"
-TARGET = ROOT / "blueberry_lib" / "recorded" / "r4_against_best.json"
+TARGET = ROOT / "blueberry_lib" / "recorded" / "best_pairs.json"
 KEPT = ("track", "recipe", "seed", "tokens", "val_loss", "active_seconds", "data_sha256")
 
 
