@@ -1,7 +1,6 @@
 """lm-eval asks our model, offline, what it asks transformers' of the exported run, and gets the same answers."""
 
 import json
-import os
 import sys
 
 import pytest
@@ -12,8 +11,6 @@ from blueberry_lib.export import export
 from blueberry_lib.ranking import choice_scores
 from blueberry_lib.speedrun.run import load_run, run_tokenizer
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 TASK = """
 task: {name}
 dataset_path: json
@@ -49,9 +46,16 @@ metric_list:
 
 
 @pytest.fixture
-def tasks(tmp_path):
-    """A folder with three tasks over the same 30 questions, some of them longer than the context."""
+def lm_eval(monkeypatch):
+    """lm-eval, if it is installed, with its libraries told that there is no network."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     pytest.importorskip("lm_eval")
+
+
+@pytest.fixture
+def tasks(tmp_path, lm_eval):
+    """A folder with three tasks over the same 30 questions, some of them longer than the context."""
     folder = tmp_path / "tasks"
     folder.mkdir()
     words = "one two three four five six seven eight nine ten".split()
@@ -126,8 +130,7 @@ def test_a_cache_keeps_answers_and_a_limit_takes_the_first(finished, tasks, tmp_
 
 
 @pytest.mark.parametrize("name", ["no_such_task", "arc_easy"])
-def test_a_task_that_cannot_be_had_is_one_line(finished, name):
-    pytest.importorskip("lm_eval")
+def test_a_task_that_cannot_be_had_is_one_line(finished, name, lm_eval):
     with pytest.raises(BlueberryError, match=rf"^lm-eval cannot load {name} \(.*--include FOLDER"):
         evaluate(finished, [name], device="cpu")
 
