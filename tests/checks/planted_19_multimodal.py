@@ -295,6 +295,11 @@ PLANTED = {
             Wrong(wrong_1_changes_the_prompts, "mutated", from_text=True),
             Wrong(joined_without_end, "no end"),
         ],
+        equivalent={
+            "call dropped: (first_image + images.flatten(1)).tolist() (line 3)": "torch.tensor takes numbers in tensors",
+            "flag flipped: True (line 4)": "there are as many captions as pictures",
+            "one less: 1 (line 6)": "a row begins with what it ends with",
+        },
     ),
     "19.2": Planted(
         correct=[correct_2_row_by_row_with_loops, correct_2_by_place, weighed_with_where],
@@ -320,6 +325,10 @@ PLANTED = {
             Wrong(only_the_codes, "shape"),
             Wrong(one_code_too_few, "first code"),
         ],
+        equivalent={
+            "sign dropped: -1 (line 5)": "of two dimensions the last is the second",
+            "sign dropped: -1 (line 6)": "of two dimensions the last is the second",
+        },
     ),
     "19.4": Planted(
         correct=[2.02, 2.0200037, torch.tensor(2.02)],
