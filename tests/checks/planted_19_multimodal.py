@@ -13,7 +13,7 @@ def wrong_1_padded_before_the_picture(prompts, images, first_image, seg_end):
     """Captions are filled up first, so that all pictures begin in the same column."""
     longest = max(map(len, prompts))
     rows = []
-    for prompt, image in zip(prompts, images):
+    for prompt, image in zip(prompts, images, strict=True):
         filled = list(prompt) + [prompt[0]] * (longest - len(prompt))
         rows.append(filled + [first_image + c for c in image.flatten().tolist()] + [seg_end, prompt[0]])
     return torch.tensor(rows)
@@ -22,7 +22,8 @@ def wrong_1_padded_before_the_picture(prompts, images, first_image, seg_end):
 def wrong_1_left(prompts, images, first_image, seg_end):
     """Padding on the left, as for generation."""
     rows = [
-        list(p) + [first_image + c for c in i.flatten().tolist()] + [seg_end, p[0]] for p, i in zip(prompts, images)
+        list(p) + [first_image + c for c in i.flatten().tolist()] + [seg_end, p[0]]
+        for p, i in zip(prompts, images, strict=True)
     ]
     width = max(map(len, rows))
     return torch.tensor([[row[-1]] * (width - len(row)) + row for row in rows])
@@ -30,7 +31,7 @@ def wrong_1_left(prompts, images, first_image, seg_end):
 
 def wrong_1_codes_not_raised(prompts, images, first_image, seg_end):
     """Codes keep their own numbers, which are those of words."""
-    rows = [list(p) + i.flatten().tolist() + [seg_end, p[0]] for p, i in zip(prompts, images)]
+    rows = [list(p) + i.flatten().tolist() + [seg_end, p[0]] for p, i in zip(prompts, images, strict=True)]
     width = max(map(len, rows))
     return torch.tensor([row + [row[-1]] * (width - len(row)) for row in rows])
 
@@ -38,7 +39,8 @@ def wrong_1_codes_not_raised(prompts, images, first_image, seg_end):
 def wrong_1_by_columns(prompts, images, first_image, seg_end):
     """Column by column; passes for a picture of one line."""
     rows = [
-        list(p) + [first_image + c for c in i.T.flatten().tolist()] + [seg_end, p[0]] for p, i in zip(prompts, images)
+        list(p) + [first_image + c for c in i.T.flatten().tolist()] + [seg_end, p[0]]
+        for p, i in zip(prompts, images, strict=True)
     ]
     width = max(map(len, rows))
     return torch.tensor([row + [row[-1]] * (width - len(row)) for row in rows])
@@ -47,7 +49,8 @@ def wrong_1_by_columns(prompts, images, first_image, seg_end):
 def wrong_1_filled_with_zeros(prompts, images, first_image, seg_end):
     """The shorter rows end in zeros."""
     rows = [
-        list(p) + [first_image + c for c in i.flatten().tolist()] + [seg_end, p[0]] for p, i in zip(prompts, images)
+        list(p) + [first_image + c for c in i.flatten().tolist()] + [seg_end, p[0]]
+        for p, i in zip(prompts, images, strict=True)
     ]
     width = max(map(len, rows))
     return torch.tensor([row + [0] * (width - len(row)) for row in rows])
@@ -55,7 +58,7 @@ def wrong_1_filled_with_zeros(prompts, images, first_image, seg_end):
 
 def wrong_1_changes_the_prompts(prompts, images, first_image, seg_end):
     """Right, but appends to the caller's lists."""
-    for p, i in zip(prompts, images):
+    for p, i in zip(prompts, images, strict=True):
         end = p[0]
         p += [first_image + c for c in i.flatten().tolist()]
         p += [seg_end, end]
@@ -68,7 +71,7 @@ def correct_1_written_into_a_tensor(prompts, images, first_image, seg_end):
     places = images[0].numel()
     width = max(len(p) for p in prompts) + places + 2
     ids = torch.empty((len(prompts), width), dtype=torch.int64)
-    for row, prompt, image in zip(ids, prompts, images):
+    for row, prompt, image in zip(ids, prompts, images, strict=True):
         row.fill_(prompt[0])
         row[: len(prompt)] = torch.tensor(prompt)
         row[len(prompt) : len(prompt) + places] = image.reshape(-1) + first_image
@@ -80,7 +83,7 @@ def correct_1_pad_sequence(prompts, images, first_image, seg_end):
     """Right: torch's own padding, with marks in between."""
     rows = [
         torch.cat((torch.tensor(p), first_image + i.flatten(), torch.tensor([seg_end, p[0]])))
-        for p, i in zip(prompts, images)
+        for p, i in zip(prompts, images, strict=True)
     ]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=prompts[0][0])
 
@@ -222,7 +225,7 @@ def correct_3_part_and_put_back(logits, first_image, seg_start, k):
 def correct_3_by_sorting(logits, first_image, seg_start, k):
     """Right: exponentials of the k best of each row, one after the other."""
     result = torch.zeros_like(logits)
-    for row, found in zip(logits, result):
+    for row, found in zip(logits, result, strict=True):
         best = sorted(range(first_image, seg_start), key=lambda i: -row[i].item())[:k]
         shares = (row[best] - row[best].max()).exp()
         found[best] = shares / shares.sum()
@@ -233,15 +236,17 @@ def correct_3_by_sorting(logits, first_image, seg_start, k):
 
 
 def joined_with_map(prompts, images, first_image, seg_end):
-    rows = [[*p, *map(first_image.__add__, i.flatten().tolist()), seg_end] for p, i in zip(prompts, images)]
+    rows = [
+        [*p, *map(first_image.__add__, i.flatten().tolist()), seg_end] for p, i in zip(prompts, images, strict=True)
+    ]
     width = max(map(len, rows)) + 1
-    return torch.tensor([row + [p[0]] * (width - len(row)) for row, p in zip(rows, prompts)])
+    return torch.tensor([row + [p[0]] * (width - len(row)) for row, p in zip(rows, prompts, strict=True)])
 
 
 def joined_without_end(prompts, images, first_image, seg_end):
-    rows = [[*p, *(first_image + i.flatten()).tolist(), seg_end] for p, i in zip(prompts, images)]
+    rows = [[*p, *(first_image + i.flatten()).tolist(), seg_end] for p, i in zip(prompts, images, strict=True)]
     width = max(map(len, rows))
-    return torch.tensor([row + [p[0]] * (width - len(row)) for row, p in zip(rows, prompts)])
+    return torch.tensor([row + [p[0]] * (width - len(row)) for row, p in zip(rows, prompts, strict=True)])
 
 
 def weighed_by_one_count(ids, first_image, seg_start, text_weight):
@@ -296,7 +301,7 @@ PLANTED = {
             Wrong(joined_without_end, "no end"),
         ],
         equivalent={
-            "call dropped: (first_image + images.flatten(1)).tolist() (line 3)": "torch.tensor takes numbers in tensors",
+            "call dropped: (first_image + images.flatten(1)).tolist() (line 3)": "numbers in tensors will do",
             "flag flipped: True (line 4)": "there are as many captions as pictures",
             "one less: 1 (line 6)": "a row begins with what it ends with",
         },
