@@ -7,7 +7,7 @@ import sys
 from html import escape as html_escape
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from book_tool import tool
@@ -144,10 +144,14 @@ def test_every_address_of_this_repository_is_the_configured_one(html):
             assert address.removesuffix(".git") == ADDRESS, f"{name}: {address}"
 
 
-def test_each_notebook_has_its_colab_button(html):
+def test_each_notebook_has_its_launch_buttons(html):
     assert NOTEBOOKS
     for name in NOTEBOOKS:
-        assert any(link.startswith(COLAB) and link.endswith(f"{name}.ipynb") for link in html[name].links), name
+        links = html[name].links
+        assert any(link.startswith(COLAB) and link.endswith(f"{name}.ipynb") for link in links), name
+        blob = f"{ADDRESS}/blob/{CONFIG['repository']['branch']}/{name}.ipynb"
+        assert f"https://kaggle.com/kernels/welcome?src={blob}" in links, name
+        assert f"https://lightning.ai/new?repo_url={quote(blob, safe='')}" in links, name
 
 
 def test_the_first_page_offers_a_start_and_a_picture(html):
