@@ -2,11 +2,12 @@
 
     python book/tools/tune_r4.py [FOLDER]
 
-Each stage changes the best run so far and keeps a change that lowers the validation loss. Sixteen runs: as many as the
-rates, batches and schedules that were tried on the way to ``best``. Runs lie in FOLDER (runs/tune-r4), and one that is
+Each stage changes the best run so far and keeps a change that lowers the validation loss. Twenty runs: about as many
+as the rates, batches and schedules that were tried on the way to ``best``. Runs lie in FOLDER (runs/tune-r4), and one that is
 there is not repeated. Writes book/records/tune_r4.json; the recipe r4-tuned holds what it found.
 """
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,6 +45,9 @@ STAGES: list[dict[str, Callable[[TrainConfig], TrainConfig]]] = [
     {f"Muon's rate times {factor}": times(MUON, factor) for factor in (0.5, 2)},
     {f"AdamW's rate times {factor}": times(ADAMW, factor) for factor in (0.5, 2, 4)},
     {f"both rates times {factor}": lambda c, f=factor: times(ADAMW, f)(times(MUON, f)(c)) for factor in (0.7, 1.4)},
+    {"batch 2": batch(2)},  # what was kept so far lay at the end of its range
+    {f"warmdown {share}, again": warmdown(share) for share in (0.2, 0.65)},
+    {"momentum 0.8": lambda c: with_field(c, "optimizer.muon_momentum", "0.8")},
 ]
 
 
@@ -56,7 +60,7 @@ def main() -> None:
         start = config
         for name, change in stage.items():
             changed = change(start)
-            record = run_once(folder / name.replace(" ", "-").replace("'", ""), changed, print)
+            record = run_once(folder / re.sub(r"[ ',]+", "-", name), changed, print)
             kept = record["val_loss"] < lowest
             if kept:
                 config, lowest = changed, record["val_loss"]
