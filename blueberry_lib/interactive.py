@@ -24,17 +24,18 @@ SCRIPT = (
 )
 
 
-def interactive(draw: Callable, describe: Callable, **settings: list) -> None:
+def interactive(draw: Callable, describe: Callable, first: dict | None = None, /, **settings: list) -> None:
     """Show a figure that the reader can move.
 
     ``draw(**values)`` returns a new matplotlib Figure, ``describe(**values)`` a sentence that says what it shows;
-    ``settings`` are the values that each slider steps through. With BLUEBERRY_STORE set, as when the book's notebooks
+    ``settings`` are the values that each slider steps through, ``first`` those of them that it starts at, if not the
+    first ones. With BLUEBERRY_STORE set, as when the book's notebooks
     are stored, the static twin is shown; otherwise a live control. Raises BlueberryError for more than 64 pictures.
     """
     from IPython.display import HTML, display
 
     if os.environ.get("BLUEBERRY_STORE"):
-        display(HTML(static_twin(draw, describe, settings)))
+        display(HTML(static_twin(draw, describe, settings, first)))
         return
     import ipywidgets
     from matplotlib import pyplot as plt
@@ -46,7 +47,11 @@ def interactive(draw: Callable, describe: Callable, **settings: list) -> None:
         print(describe(**values))
 
     sliders = {
-        name: ipywidgets.SelectionSlider(options=[(label(v), v) for v in values], description=name.replace("_", " "))
+        name: ipywidgets.SelectionSlider(
+            options=[(label(v), v) for v in values],
+            value=(first or {}).get(name, values[0]),
+            description=name.replace("_", " "),
+        )
         for name, values in settings.items()
     }
     ipywidgets.interact(show, **sliders)
@@ -56,24 +61,26 @@ def label(value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def static_twin(draw: Callable, describe: Callable, settings: dict[str, list]) -> str:
+def static_twin(draw: Callable, describe: Callable, settings: dict[str, list], first: dict | None = None) -> str:
     """The figure as HTML: range inputs, of which the first picture is shown until one is moved."""
+    first = {name: values[0] for name, values in settings.items()} | (first or {})
     combinations = [dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())]
     if len(combinations) > MOST_FRAMES:
         raise BlueberryError(f"{len(combinations)} pictures are too many for a page; at most {MOST_FRAMES}")
     labels = [[label(value) for value in values] for values in settings.values()]
+    starts = [values.index(first[name]) for name, values in settings.items()]
     frames = []
-    for i, values in enumerate(combinations):
+    for values in combinations:
         caption = escape(describe(**values))
         frames.append(
-            f'<div class="frame"{" hidden" if i else ""}>{_svg(draw(**values), caption)}'
+            f'<div class="frame"{" hidden" if values != first else ""}>{_svg(draw(**values), caption)}'
             f'<figcaption aria-live="polite">{caption}</figcaption></div>'
         )
     controls = "".join(
         f'<label style="display:flex;gap:.8em;align-items:center;margin:.3em 0">{escape(name.replace("_", " "))} '
-        f'<input type="range" min="0" max="{len(values) - 1}" value="0" step="1" style="flex:1;max-width:22em" '
-        f'aria-valuetext="{values[0]}" oninput="{escape(SCRIPT)}"><output>{values[0]}</output></label>'
-        for name, values in zip(settings, labels, strict=True)
+        f'<input type="range" min="0" max="{len(values) - 1}" value="{start}" step="1" style="flex:1;max-width:22em" '
+        f'aria-valuetext="{values[start]}" oninput="{escape(SCRIPT)}"><output>{values[start]}</output></label>'
+        for name, values, start in zip(settings, labels, starts, strict=True)
     )
     return (
         f'<figure class="interactive" style="margin:1em 0" data-labels="{escape(json.dumps(labels))}">'

@@ -222,12 +222,12 @@ def test_bound_numbers_agree_with_their_records():
 def test_a_changed_number_is_noticed_and_can_be_mended(tmp_path):
     bind = tool("bind_numbers")
     (tmp_path / "book" / "records").mkdir(parents=True)
-    record = {"loss": 3.6149, "n": 1048576, "share": 0.305, "machine": {"names": ["CPU"]}}
+    record = {"loss": 3.6149, "n": 1048576, "share": 0.305, "machine": {"names": ["CPU"]}, "w": {"1.5": 2.25}}
     (tmp_path / "book" / "records" / "a.json").write_text(json.dumps(record))
     page = tmp_path / "book" / "page.md"
     right = (
         "A <!--num:a:loss-->3.615, <!--num:a:loss-->3.6. <!--num:a:n:,-->1,048,576, <!--num:a:share*100:.1f-->30.5 or "
-        "<!--num:a:share:.1%-->30.5% on a <!--text:a:machine.names.0-->CPU<!--/-->."
+        "<!--num:a:share:.1%-->30.5% on a <!--text:a:machine.names.0-->CPU<!--/-->, <!--num:a:w.1_5-->2.25."
     )
     page.write_text(right)
     assert bind.run(tmp_path) == []
