@@ -158,7 +158,7 @@ def render(records: list[dict]) -> str:
     lines += ["| recipe | date | by | what it changes | 8M: train, validation, time | 20M | 100M |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for name, recipe in RECIPES.items():
-        if name != "best":
+        if recipe.link:
             cells = [_published(recipe.published, track) for track in ("8M", "20M", "100M")]
             by = f"[{recipe.author}]({recipe.link})"
             lines.append(f"| {name} | {recipe.date} | {by} | {recipe.idea} | {' | '.join(cells)} |")

@@ -133,6 +133,13 @@ def best(track: Track, without: Sequence[str] = ()) -> TrainConfig:
     return replace(config, recipe=f"best-without-{left_out}" if without else "best")
 
 
+def r4_tuned(track: Track) -> TrainConfig:
+    """r4 with a quarter of its batch, momentum 0.8 and a warmdown: the best of twenty runs (book/tools/tune_r4.py)."""
+    config = history("r4", track)
+    config = batched(changed(config, optimizer={"muon_momentum": 0.8}), config.batch_size // 4)
+    return replace(config, schedule=ScheduleConfig(kind="wsd", decay=0.4, floor=0.03), recipe="r4-tuned")
+
+
 def _figures(val_loss: float, seconds: float, train_loss: float | None = None) -> dict:
     return {"train_loss": train_loss, "val_loss": val_loss, "seconds": seconds}
 
@@ -151,6 +158,7 @@ RECIPES: dict[str, Recipe] = {
     "r4": Recipe("fused AdamW", "2025-12-23", published=R4),
     "r5": Recipe("bfloat16 weights", "2025-12-23", published=R5),
     "r6": Recipe("merged QKVO", "2026-01-02"),
+    "r4-tuned": Recipe("r4 with batch, momentum and warmdown tuned", "2026-11-25", "the Blueberry authors", link=""),
     "best": Recipe(", ".join(DIFFERENCES), "2026-11-21", "the Blueberry authors", link=""),
 }
 
@@ -163,4 +171,5 @@ def get_recipe(name: str, track: str) -> TrainConfig:
         return best(get_track(track), [part.replace("-", " ") for part in left_out])
     if name not in RECIPES:
         raise BlueberryError(f"Unknown recipe {name!r}; expected one of {', '.join(RECIPES)}.")
-    return best(get_track(track)) if name == "best" else history(name, get_track(track))
+    made = {"best": best, "r4-tuned": r4_tuned}.get(name)
+    return made(get_track(track)) if made else history(name, get_track(track))

@@ -3,8 +3,8 @@
     python book/tools/tune_r4.py [FOLDER]
 
 Each stage changes the best run so far and keeps a change that lowers the validation loss. Twenty runs: about as many
-as the rates, batches and schedules that were tried on the way to ``best``. Runs lie in FOLDER (runs/tune-r4), and one that is
-there is not repeated. Writes book/records/tune_r4.json; the recipe r4-tuned holds what it found.
+as the rates, batches and schedules that were tried on the way to ``best``. Runs lie in FOLDER (runs/tune-r4), and one
+that is there is not repeated. Writes book/records/tune_r4.json; the recipe r4-tuned holds what it found.
 """
 
 import re
