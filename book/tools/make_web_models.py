@@ -46,7 +46,7 @@ def train() -> None:
     text, digits = RUNS / "text", RUNS / "digits"
     if not (text / "record.json").exists():
         text.mkdir(parents=True)
-        run(replace(get_recipe("best-without-copy-head", "pocket"), checkpoint_every=32), text)
+        run(replace(get_recipe("best", "pocket"), checkpoint_every=32), text)
     if not (digits / "record.json").exists():
         digits.mkdir(parents=True)
         training.run(DIGITS, digits)
