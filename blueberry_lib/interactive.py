@@ -28,8 +28,9 @@ def interactive(draw: Callable, describe: Callable, **settings: list) -> None:
     """Show a figure that the reader can move.
 
     ``draw(**values)`` returns a new matplotlib Figure, ``describe(**values)`` a sentence that says what it shows;
-    ``settings`` are the values that each slider steps through. With BLUEBERRY_STORE set, as when the book's notebooks
-    are stored, the static twin is shown; otherwise a live control. Raises BlueberryError for more than 64 pictures.
+    ``settings`` are the values that each slider steps through. A scale starts in its middle, anything else at its first
+    value. With BLUEBERRY_STORE set, as when the book's notebooks are stored, the static twin is shown; otherwise a live
+    control. Raises BlueberryError for more than 64 pictures.
     """
     from IPython.display import HTML, display
 
@@ -45,35 +46,56 @@ def interactive(draw: Callable, describe: Callable, **settings: list) -> None:
         plt.close(figure)
         print(describe(**values))
 
-    sliders = {
-        name: ipywidgets.SelectionSlider(options=[(label(v), v) for v in values], description=name.replace("_", " "))
-        for name, values in settings.items()
-    }
-    ipywidgets.interact(show, **sliders)
+    controls = {}
+    for name, values in settings.items():
+        labels = [label(value) for value in values]
+        kind = ipywidgets.SelectionSlider if numbers(labels) else ipywidgets.ToggleButtons
+        options, start = list(zip(labels, values, strict=True)), values[start_at(labels)]
+        controls[name] = kind(options=options, value=start, description=name.replace("_", " "))
+    ipywidgets.interact(show, **controls)
 
 
 def label(value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def numbers(labels: list[str]) -> list[float]:
+    """What the labels are as numbers; nothing where one of them is none, as with categories."""
+    try:
+        return [float(text) for text in labels]
+    except ValueError:
+        return []
+
+
+def start_at(labels: list[str]) -> int:
+    """Where a slider starts: a scale of more than two, which rises or falls, in its middle, where both ways lead to
+    something else; categories, and numbers that the author put into another order, at the first."""
+    found = numbers(labels)
+    return len(found) // 2 if len(found) > 2 and found in (sorted(found), sorted(found, reverse=True)) else 0
+
+
 def static_twin(draw: Callable, describe: Callable, settings: dict[str, list]) -> str:
-    """The figure as HTML: range inputs, of which the first picture is shown until one is moved."""
+    """The figure as HTML: range inputs, and the picture at their start, which is shown until one is moved."""
     combinations = [dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())]
     if len(combinations) > MOST_FRAMES:
         raise BlueberryError(f"{len(combinations)} pictures are too many for a page; at most {MOST_FRAMES}")
     labels = [[label(value) for value in values] for values in settings.values()]
+    starts, first = [start_at(texts) for texts in labels], 0
+    for start, texts in zip(starts, labels, strict=True):
+        first = first * len(texts) + start
     frames = []
     for i, values in enumerate(combinations):
         caption = escape(describe(**values))
         frames.append(
-            f'<div class="frame"{" hidden" if i else ""}>{_svg(draw(**values), caption)}'
+            f'<div class="frame"{"" if i == first else " hidden"}>{_svg(draw(**values), caption)}'
             f'<figcaption aria-live="polite">{caption}</figcaption></div>'
         )
     controls = "".join(
         f'<label style="display:flex;gap:.8em;align-items:center;margin:.3em 0">{escape(name.replace("_", " "))} '
-        f'<input type="range" min="0" max="{len(values) - 1}" value="0" step="1" style="flex:1;max-width:22em" '
-        f'aria-valuetext="{values[0]}" oninput="{escape(SCRIPT)}"><output>{values[0]}</output></label>'
-        for name, values in zip(settings, labels, strict=True)
+        f'<input type="range" min="0" max="{len(texts) - 1}" value="{at}" step="1" '
+        f'style="flex:1;max-width:22em;min-height:24px" aria-valuetext="{escape(texts[at])}" oninput="{escape(SCRIPT)}">'
+        f"<output>{escape(texts[at])}</output></label>"
+        for name, texts, at in zip(settings, labels, starts, strict=True)
     )
     return (
         f'<figure class="interactive" style="margin:1em 0" data-labels="{escape(json.dumps(labels))}">'

@@ -1,5 +1,5 @@
-/* Two models of this course in plain JavaScript: the language model of chapters 04 to 07, and the digits of chapters 16
-   and 17. blueberry_lib/export_web.py writes their weights; there is no other code and no library.
+/* Two models of this course in plain JavaScript: the language model of chapters 04 to 07 and 12, and the digits of
+   chapters 16 and 17. blueberry_lib/export_web.py writes their weights; there is no other code and no library.
    A matrix is {data, rows, columns}: a Float32Array, row by row. A vector is a Float32Array. */
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 
@@ -135,7 +135,7 @@ class TextModel extends Model {
     const up = this.linear(name + "up", x), gate = this.weights[name + "gate.weight"] && this.linear(name + "gate", x);
     return this.linear(name + "down", up.map((u, i) => (gate ? u * silu(gate[i]) : Math.max(u, 0) ** 2)));
   }
-  /** The copy head: looks for earlier states like the present, and predicts by a share what came next there. */
+  /** The copy head (chapter 12): a share of the prediction is what came next after earlier states like the present. */
   mixed(logits, x, token) {
     const { ids, keys } = this.seen, part = (name) => this.norm(`copy.${name}_norm`, this.linear(`copy.${name}`, x));
     const query = part("query"), before = [new Float32Array(query.length), ...keys]; // of the state before each token

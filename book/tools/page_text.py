@@ -1,17 +1,22 @@
 """What is mended in the text of a built page: pure functions from HTML to HTML, which ``mend_pages`` applies to each.
 
 A page is light: icons are inline instead of a script with two thousand of them, MathJax comes only where there is a
-formula, and what the search needs only on its own page. Pictures say their size, so that nothing jumps.
+formula, and what the search needs only on its own page. Pictures say their size, so that nothing jumps. Figures with
+sliders start where they have something to tell.
 """
 
 import html
+import json
 import re
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 from PIL import Image
+
+from blueberry_lib.interactive import start_at
 
 ICON_TAG = re.compile(r'<(i|span) class="([^"]*\bfa[sbr]?(?:-solid|-brands)? [^"]*)"([^>]*)>\s*</\1>')
 MATH = re.compile(r"<script[^>]*>window\.MathJax = .*?</script>\s*|<script[^>]*mathjax-tex-svg[^>]*></script>\s*", re.S)
@@ -145,12 +150,55 @@ def with_letters(text: str) -> str:
     return text.replace(start, f'<nav class="letters" aria-label="Letters">{links}</nav>\n{start}', 1)
 
 
+def with_starts(text: str) -> str:
+    """Each figure with sliders at the picture where the library would start it now; stored ones may start elsewhere."""
+
+    def started(figure: re.Match) -> str:
+        labels = json.loads(html.unescape(figure[1]))
+        starts = [start_at(texts) for texts in labels]
+        shown, sliders, frames = 0, iter(zip(starts, labels, strict=True)), count()
+        for start, texts in zip(starts, labels, strict=True):
+            shown = shown * len(texts) + start
+
+        def moved(slider: re.Match) -> str:
+            start, texts = next(sliders)
+            label = html.escape(texts[start])
+            return f'value="{start}" {slider[1]}{label}{slider[2]}{label}<'
+
+        made = re.sub(r'value="\d+" (step="1"[^>]*? aria-valuetext=")[^"]*("[^>]*><output>)[^<]*<', moved, figure[0])
+        frame = '<div class="frame"{}>'
+        return re.sub(
+            frame.format("(?: hidden)?"), lambda _: frame.format("" if next(frames) == shown else " hidden"), made
+        )
+
+    return re.sub(r'<figure class="interactive"[^>]* data-labels="([^"]*)".*?</figure>', started, text, flags=re.DOTALL)
+
+
+def with_words(index: str, words: dict[str, list[str]]) -> str:
+    """Sphinx's search index, in which each of the words leads to its page: a learner types them, an index would not."""
+    start = "Search.setIndex("
+    content = json.loads(index.removeprefix(start).removesuffix(")"))
+    for page, synonyms in words.items():
+        entry = [content["docnames"].index(page), "", True]
+        for word in synonyms:
+            found = content["indexentries"].setdefault(word, [])
+            if entry not in found:
+                found.append(entry)
+    return f"{start}{json.dumps(content, separators=(',', ':'), sort_keys=True)})"
+
+
+def with_prose_excerpts(script: str) -> str:
+    """Sphinx's search script, whose excerpts are of prose, not of code and what it printed."""
+    unread = '[".headerlink", "script", "style"'
+    return script.replace(f"{unread}]", f'{unread}, ".cell", "figure"]')
+
+
 def mended(text: str, page: Path, root: Path) -> str:
     """A page of the built book, at its path, as it should be."""
     name = page.relative_to(root).with_suffix("").as_posix()
     text = with_icons(without_unused_scripts(text, name == "search"))
     text = with_sizes(MARKER.sub("", text), picture_size(page))
-    text = with_letters(with_exercise_links(with_numbers(text, name), page))
+    text = with_letters(with_exercise_links(with_numbers(with_starts(text), name), page))
     text = text.replace(
         '<summary><span class="toctree-toggle"',
         '<summary aria-label="Pages of this chapter"><span class="toctree-toggle"',

@@ -99,6 +99,26 @@ def test_a_glossary_has_its_letters():
     assert text.with_letters("<dl></dl>") == "<dl></dl>"
 
 
+def test_the_search_index_takes_further_words():
+    content = {"docnames": ["a", "b"], "indexentries": {"muon": [[0, "term-muon", True]]}}
+    made = text.with_words(f"Search.setIndex({json.dumps(content)})", {"b": ["muon", "install"]})
+    entries = json.loads(made.removeprefix("Search.setIndex(").removesuffix(")"))["indexentries"]
+    assert entries == {"muon": [[0, "term-muon", True], [1, "", True]], "install": [[1, "", True]]}
+    assert text.with_words(made, {"b": ["muon"]}) == made
+
+
+def test_stored_figures_start_where_the_library_would_start_them(monkeypatch):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    from blueberry_lib import interactive
+
+    settings = {"rate": [1, 2, 3], "kind": ["a & b", "c"], "size": [1.5, 2.5, 3.5, 4.5]}
+    made = interactive.static_twin(lambda **_: pyplot.figure(), lambda **values: f"{values}", settings)
+    monkeypatch.setattr(interactive, "start_at", lambda labels: 0)
+    stored = interactive.static_twin(lambda **_: pyplot.figure(), lambda **values: f"{values}", settings)
+    assert stored != made and text.with_starts(f"<p>{stored}</p>{stored}") == f"<p>{made}</p>{made}"
+    assert text.with_starts(made) == made
+
+
 def test_markers_of_the_tests_do_not_show(tmp_path):
     page = tmp_path / "a.html"
     source = '<pre><span class="c1"># NBVAL_CHECK_OUTPUT</span>\n<span class="n">x</span></pre>'
