@@ -256,7 +256,7 @@ def test_the_search_finds_first_what_a_learner_looks_for(html):
 
 
 @pytest.mark.skipif(not tool("run_javascript").CHROMIUM, reason="needs a Chromium on the PATH")
-@pytest.mark.parametrize("name", ["notebooks/02_next_token", "notebooks/04_attention", "notebooks/09_muon"])
+@pytest.mark.parametrize("name", ["notebooks/04_attention", "notebooks/09_muon"])
 def test_questions_with_choices_can_be_answered(html, name):
     """In both forms in which they are written; the answer of the first one is chosen, and is right."""
     page, cells = html[name].path, json.loads((ROOT / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]

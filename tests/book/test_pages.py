@@ -119,6 +119,33 @@ def test_stored_figures_start_where_the_library_would_start_them(monkeypatch):
     assert text.with_starts(made) == made
 
 
+@pytest.mark.skipif(not tool("run_javascript").CHROMIUM, reason="needs a Chromium on the PATH")
+def test_every_question_with_choices_gets_its_buttons(tmp_path):
+    """Of each chapter's Markdown: as many as there are answers that begin with a letter, and that letter among them."""
+    markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark", {"html": True})
+    parts, right = [], []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"):
+            right += re.findall(r"</summary>\s*\**\(([a-e])\)", source)
+            parts.append(markdown.render(source))
+    script = (ROOT / "book/_static/site.js").read_text(encoding="utf-8")
+    page = tmp_path / "page.html"
+    page.write_text(
+        f'<!doctype html><meta charset="utf-8"><article class="bd-article">{"".join(parts)}</article><script>{script}'
+        f"document.querySelectorAll('.quiz').forEach((quiz, i) => quiz.querySelector("
+        f"`[value=${{{json.dumps(right)}[i]}}]`).click())</script>",
+        encoding="utf-8",
+    )
+    quizzes = re.findall(r'<fieldset class="quiz">(.*?)</fieldset>', tool("run_javascript").page_after(page), re.DOTALL)
+    assert len(quizzes) == len(right) > 80
+    for quiz, letter in zip(quizzes, right, strict=True):
+        assert re.search(r"<legend>.{20,}</legend>", quiz, re.DOTALL) and f"✓ ({letter}) is right." in quiz, quiz
+        choices = re.findall(r"<span>\(([a-e])\) \S.*?</span>", quiz, re.DOTALL)
+        assert choices == list("abcde"[: len(choices)]) and len(choices) >= 3, quiz
+        assert re.search(r'<details[^>]* open=""><summary>Answer</summary>', quiz), quiz
+
+
 def test_markers_of_the_tests_do_not_show(tmp_path):
     page = tmp_path / "a.html"
     source = '<pre><span class="c1"># NBVAL_CHECK_OUTPUT</span>\n<span class="n">x</span></pre>'
