@@ -174,6 +174,12 @@ def with_starts(text: str) -> str:
     return re.sub(r'<figure class="interactive"[^>]* data-labels="([^"]*)".*?</figure>', started, text, flags=re.DOTALL)
 
 
+def with_drawings(text: str) -> str:
+    """Each drawing of a chapter in a box, in which a phone may scroll it instead of shrinking its words."""
+    drawing = r'(?<!<div class="drawing">)<svg\b[^>]*style="max-width:\d{3}px[^>]*>.*?</svg>'
+    return re.sub(drawing, r'<div class="drawing">\g<0></div>', text, flags=re.DOTALL)
+
+
 def with_words(index: str, words: dict[str, list[str]]) -> str:
     """Sphinx's search index, in which each of the words leads to its page: a learner types them, an index would not."""
     start = "Search.setIndex("
@@ -198,7 +204,7 @@ def mended(text: str, page: Path, root: Path) -> str:
     name = page.relative_to(root).with_suffix("").as_posix()
     text = with_icons(without_unused_scripts(text, name == "search"))
     text = with_sizes(MARKER.sub("", text), picture_size(page))
-    text = with_letters(with_exercise_links(with_numbers(with_starts(text), name), page))
+    text = with_letters(with_exercise_links(with_numbers(with_starts(with_drawings(text)), name), page))
     text = text.replace(
         '<summary><span class="toctree-toggle"',
         '<summary aria-label="Pages of this chapter"><span class="toctree-toggle"',

@@ -107,6 +107,12 @@ def test_the_search_index_takes_further_words():
     assert text.with_words(made, {"b": ["muon"]}) == made
 
 
+def test_a_drawing_may_be_scrolled():
+    drawn, plot = '<svg role="img" style="max-width:640px"><g></g></svg>', '<svg style="max-width:100%"><g></g></svg>'
+    made = text.with_drawings(f"{plot}<p>{drawn}</p>")
+    assert made == f'{plot}<p><div class="drawing">{drawn}</div></p>' and text.with_drawings(made) == made
+
+
 def test_stored_figures_start_where_the_library_would_start_them(monkeypatch):
     pyplot = pytest.importorskip("matplotlib.pyplot")
     from blueberry_lib import interactive
