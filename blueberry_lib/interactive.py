@@ -93,8 +93,8 @@ def static_twin(draw: Callable, describe: Callable, settings: dict[str, list]) -
     controls = "".join(
         f'<label style="display:flex;gap:.8em;align-items:center;margin:.3em 0">{escape(name.replace("_", " "))} '
         f'<input type="range" min="0" max="{len(texts) - 1}" value="{at}" step="1" '
-        f'style="flex:1;max-width:22em;min-height:24px" aria-valuetext="{escape(texts[at])}" oninput="{escape(SCRIPT)}">'
-        f"<output>{escape(texts[at])}</output></label>"
+        f'style="flex:1;max-width:22em;min-height:24px" aria-valuetext="{escape(texts[at])}" '
+        f'oninput="{escape(SCRIPT)}"><output>{escape(texts[at])}</output></label>'
         for name, texts, at in zip(settings, labels, starts, strict=True)
     )
     return (
