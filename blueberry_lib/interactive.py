@@ -50,8 +50,8 @@ def interactive(draw: Callable, describe: Callable, **settings: list) -> None:
     for name, values in settings.items():
         labels = [label(value) for value in values]
         kind = ipywidgets.SelectionSlider if numbers(labels) else ipywidgets.ToggleButtons
-        options, start = list(zip(labels, values, strict=True)), values[start_at(labels)]
-        controls[name] = kind(options=options, value=start, description=name.replace("_", " "))
+        options = list(zip(labels, values, strict=True))
+        controls[name] = kind(options=options, value=values[start_at(labels)], description=name.replace("_", " "))
     ipywidgets.interact(show, **controls)
 
 
@@ -74,16 +74,21 @@ def start_at(labels: list[str]) -> int:
     return len(found) // 2 if len(found) > 2 and found in (sorted(found), sorted(found, reverse=True)) else 0
 
 
+def start(labels: list[list[str]]) -> tuple[list[int], int]:
+    """Where each slider starts, and which of all pictures, the last slider's fastest, is the one there."""
+    starts, picture = [start_at(texts) for texts in labels], 0
+    for at, texts in zip(starts, labels, strict=True):
+        picture = picture * len(texts) + at
+    return starts, picture
+
+
 def static_twin(draw: Callable, describe: Callable, settings: dict[str, list]) -> str:
     """The figure as HTML: range inputs, and the picture at their start, which is shown until one is moved."""
     combinations = [dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())]
     if len(combinations) > MOST_FRAMES:
         raise BlueberryError(f"{len(combinations)} pictures are too many for a page; at most {MOST_FRAMES}")
     labels = [[label(value) for value in values] for values in settings.values()]
-    starts, first = [start_at(texts) for texts in labels], 0
-    for start, texts in zip(starts, labels, strict=True):
-        first = first * len(texts) + start
-    frames = []
+    (starts, first), frames = start(labels), []
     for i, values in enumerate(combinations):
         caption = escape(describe(**values))
         frames.append(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from blueberry_lib.interactive import start_at
+from blueberry_lib.interactive import start
 
 ICON_TAG = re.compile(r'<(i|span) class="([^"]*\bfa[sbr]?(?:-solid|-brands)? [^"]*)"([^>]*)>\s*</\1>')
 MATH = re.compile(r"<script[^>]*>window\.MathJax = .*?</script>\s*|<script[^>]*mathjax-tex-svg[^>]*></script>\s*", re.S)
@@ -155,15 +155,13 @@ def with_starts(text: str) -> str:
 
     def started(figure: re.Match) -> str:
         labels = json.loads(html.unescape(figure[1]))
-        starts = [start_at(texts) for texts in labels]
-        shown, sliders, frames = 0, iter(zip(starts, labels, strict=True)), count()
-        for start, texts in zip(starts, labels, strict=True):
-            shown = shown * len(texts) + start
+        starts, shown = start(labels)
+        sliders, frames = iter(zip(starts, labels, strict=True)), count()
 
         def moved(slider: re.Match) -> str:
-            start, texts = next(sliders)
-            label = html.escape(texts[start])
-            return f'value="{start}" {slider[1]}{label}{slider[2]}{label}<'
+            at, texts = next(sliders)
+            label = html.escape(texts[at])
+            return f'value="{at}" {slider[1]}{label}{slider[2]}{label}<'
 
         made = re.sub(r'value="\d+" (step="1"[^>]*? aria-valuetext=")[^"]*("[^>]*><output>)[^<]*<', moved, figure[0])
         frame = '<div class="frame"{}>'

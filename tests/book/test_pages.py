@@ -119,8 +119,9 @@ def test_stored_figures_start_where_the_library_would_start_them(monkeypatch):
 
     settings = {"rate": [1, 2, 3], "kind": ["a & b", "c"], "size": [1.5, 2.5, 3.5, 4.5]}
     made = interactive.static_twin(lambda **_: pyplot.figure(), lambda **values: f"{values}", settings)
-    monkeypatch.setattr(interactive, "start_at", lambda labels: 0)
-    stored = interactive.static_twin(lambda **_: pyplot.figure(), lambda **values: f"{values}", settings)
+    with monkeypatch.context() as before:
+        before.setattr(interactive, "start_at", lambda labels: 0)
+        stored = interactive.static_twin(lambda **_: pyplot.figure(), lambda **values: f"{values}", settings)
     assert stored != made and text.with_starts(f"<p>{stored}</p>{stored}") == f"<p>{made}</p>{made}"
     assert text.with_starts(made) == made
 
