@@ -40,13 +40,13 @@ function softmax(x) {
   return out.map((value) => value / sum);
 }
 
-/** How far a query looks at each key, in parts of 1: softmax(q · k / √D), from `at` and `shared` on. */
+/** The weight of each key: softmax(q · k / √D) over D entries, of the query from `at`, of a key from `shared` on. */
 const look = (query, keys, D, at, shared) => softmax(Float32Array.from(keys, (key) => {
   let score = 0;
   for (let d = 0; d < D; d++) score += query[at + d] * key[shared + d];
   return score / Math.sqrt(D);
 }));
-/** One head of attention (chapter 04): the values, weighted by how far the query looks at their keys. */
+/** One head of attention (chapter 04): the sum of the values, each times the weight of its key. */
 function attend(query, keys, values, D, at, shared, out) {
   const weights = look(query, keys, D, at, shared);
   values.forEach((value, t) => {
