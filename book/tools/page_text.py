@@ -22,6 +22,7 @@ ICON_TAG = re.compile(r'<(i|span) class="([^"]*\bfa[sbr]?(?:-solid|-brands)? [^"
 MATH = re.compile(r"<script[^>]*>window\.MathJax = .*?</script>\s*|<script[^>]*mathjax-tex-svg[^>]*></script>\s*", re.S)
 SEARCH = re.compile(r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>\s*')
 DESIGN = re.compile(r"<(?:link|script)[^>]*(?:sphinx-design\.min\.css|design-tabs\.js)[^>]*>(?:</script>)?\s*")
+CELLS = re.compile(r"<link[^>]*/mystnb\.[^>]*\.css[^>]*>\s*")
 ICON_RULES = re.compile(r"(?<=[{}])(?:\.fa[\w-]*(?::?:\w+)?,?)+\{[^{}]*\}")
 TOGGLE = re.compile(r"<(?:link|script)[^>]*togglebutton\.(?:css|js)[^>]*>(?:</script>)?\s*")
 TOGGLED = re.compile(r'class="(?:[^"]* )?(?:toggle|admonition[^"]* dropdown|dropdown[^"]* admonition)[ "]')
@@ -63,6 +64,8 @@ def without_unused_scripts(text: str, is_search: bool) -> str:
         text = DESIGN.sub("", text)
     if not TOGGLED.search(text):
         text = TOGGLE.sub("", text)
+    if 'class="cell' not in text:
+        text = CELLS.sub("", text)
     return text if is_search else SEARCH.sub("", text)
 
 

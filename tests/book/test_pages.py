@@ -50,6 +50,10 @@ def test_scripts_come_only_where_they_are_used():
     toggle = '<link href="_static/togglebutton.css?v=9" /><script src="_static/togglebutton.js?v=b"></script>'
     assert text.without_unused_scripts(toggle + '<a class="dropdown-toggle sidebar-toggle">', False).startswith("<a")
     assert toggle in text.without_unused_scripts(toggle + '<div class="admonition note dropdown">', False)
+    cells = '<link rel="stylesheet" href="../_static/mystnb.5f0.css" />'
+    assert text.without_unused_scripts(f"{cells}<p>prose</p>", False) == "<p>prose</p>"
+    notebook = f'{cells}<div class="cell docutils container">'
+    assert text.without_unused_scripts(notebook, False) == notebook
     rules = '.a{b:c}.fa-cat:before,.fa-dog:before{content:"\\f1"}.fa-lg,.fa-2x{a:b}.b.fa-lg{font-size:2em}'
     assert text.ICON_RULES.sub("", rules) == ".a{b:c}.b.fa-lg{font-size:2em}"
 
