@@ -24,18 +24,19 @@ SCRIPT = (
 )
 
 
-def interactive(draw: Callable, describe: Callable, **settings: list) -> None:
+def interactive(draw: Callable, describe: Callable, first: dict | None = None, /, **settings: list) -> None:
     """Show a figure that the reader can move.
 
     ``draw(**values)`` returns a new matplotlib Figure, ``describe(**values)`` a sentence that says what it shows;
-    ``settings`` are the values that each slider steps through. A scale starts in its middle, anything else at its first
-    value. With BLUEBERRY_STORE set, as when the book's notebooks are stored, the static twin is shown; otherwise a live
-    control. Raises BlueberryError for more than 64 pictures.
+    ``settings`` are the values that each slider steps through, ``first`` those of them that it starts at; unless said,
+    a scale starts in its middle, anything else at its first value. With BLUEBERRY_STORE set, as when the book's
+    notebooks are stored, the static twin is shown; otherwise a live control. Raises BlueberryError for more than 64
+    pictures.
     """
     from IPython.display import HTML, display
 
     if os.environ.get("BLUEBERRY_STORE"):
-        display(HTML(static_twin(draw, describe, settings)))
+        display(HTML(static_twin(draw, describe, settings, first)))
         return
     import ipywidgets
     from matplotlib import pyplot as plt
@@ -51,7 +52,8 @@ def interactive(draw: Callable, describe: Callable, **settings: list) -> None:
         labels = [label(value) for value in values]
         kind = ipywidgets.SelectionSlider if numbers(labels) else ipywidgets.ToggleButtons
         options = list(zip(labels, values, strict=True))
-        controls[name] = kind(options=options, value=values[start_at(labels)], description=name.replace("_", " "))
+        at = (first or {}).get(name, values[start_at(labels)])
+        controls[name] = kind(options=options, value=at, description=name.replace("_", " "))
     ipywidgets.interact(show, **controls)
 
 
@@ -74,25 +76,28 @@ def start_at(labels: list[str]) -> int:
     return len(found) // 2 if len(found) > 2 and found in (sorted(found), sorted(found, reverse=True)) else 0
 
 
-def start(labels: list[list[str]]) -> tuple[list[int], int]:
-    """Where each slider starts, and which of all pictures, the last slider's fastest, is the one there."""
-    starts, picture = [start_at(texts) for texts in labels], 0
+def picture_at(starts: list[int], labels: list[list[str]]) -> int:
+    """Which of all pictures, the last slider's fastest, is the one at these places of the sliders."""
+    picture = 0
     for at, texts in zip(starts, labels, strict=True):
         picture = picture * len(texts) + at
-    return starts, picture
+    return picture
 
 
-def static_twin(draw: Callable, describe: Callable, settings: dict[str, list]) -> str:
+def static_twin(draw: Callable, describe: Callable, settings: dict[str, list], first: dict | None = None) -> str:
     """The figure as HTML: range inputs, and the picture at their start, which is shown until one is moved."""
     combinations = [dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())]
     if len(combinations) > MOST_FRAMES:
         raise BlueberryError(f"{len(combinations)} pictures are too many for a page; at most {MOST_FRAMES}")
     labels = [[label(value) for value in values] for values in settings.values()]
-    (starts, first), frames = start(labels), []
+    starts = [start_at(texts) for texts in labels]
+    for i, (name, values) in enumerate(settings.items()):
+        starts[i] = values.index(first[name]) if name in (first or {}) else starts[i]
+    shown, frames = picture_at(starts, labels), []
     for i, values in enumerate(combinations):
         caption = escape(describe(**values))
         frames.append(
-            f'<div class="frame"{"" if i == first else " hidden"}>{_svg(draw(**values), caption)}'
+            f'<div class="frame"{"" if i == shown else " hidden"}>{_svg(draw(**values), caption)}'
             f'<figcaption aria-live="polite">{caption}</figcaption></div>'
         )
     controls = "".join(
@@ -103,7 +108,8 @@ def static_twin(draw: Callable, describe: Callable, settings: dict[str, list]) -
         for name, texts, at in zip(settings, labels, starts, strict=True)
     )
     return (
-        f'<figure class="interactive" style="margin:1em 0" data-labels="{escape(json.dumps(labels))}">'
+        f'<figure class="interactive" style="margin:1em 0" data-labels="{escape(json.dumps(labels))}" '
+        f'data-start="{shown}">'
         f"{controls}{''.join(frames)}</figure>"
     )
 

@@ -110,10 +110,10 @@ class Share:
     """This process's rows of each batch, rank, rank + ranks, …, and what their mean loss counts for: 1, unless they
     cannot be shared out evenly. All else, the position too, is the whole's."""
 
-    def __init__(self, whole: Batches) -> None:
+    def __init__(self, whole: Batches, draw: Callable[[tuple], tuple]) -> None:
         if whole.batch_size < ranks():
             raise BlueberryError(f"{whole.batch_size} sequences cannot be shared among {ranks()} processes.")
-        self.whole = whole
+        self.whole, self.draw = whole, draw
 
     def __getattr__(self, name: str):
         return getattr(self.whole, name)
@@ -124,8 +124,8 @@ class Share:
     def rehearsal(self) -> list[tuple]:
         return [self.own(batch) for batch in self.whole.rehearsal()]
 
-    @staticmethod
-    def own(batch: tuple[Tensor, ...]) -> tuple:
+    def own(self, batch: tuple[Tensor, ...]) -> tuple:
+        batch = self.draw(batch)
         mine, rows = [t[rank() :: ranks()] for t in batch], len(batch[0])
         share = len(mine[0]) * ranks() / rows
         return *(mine if share else [t[:1] for t in batch]), share
@@ -158,14 +158,21 @@ def shared(orthogonalize: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return parts
 
 
-def shared_out(model: nn.Module, batches: Batches, loss_fn: Callable, optimizers: list[Optimizer]) -> tuple:
-    """What ``fit`` takes in each process for the four. The loss is that of the whole batch, as are the gradients."""
+def shared_out(
+    model: nn.Module,
+    batches: Batches,
+    loss_fn: Callable,
+    optimizers: list[Optimizer],
+    draw: Callable[[tuple], tuple] = lambda batch: batch,
+) -> tuple:
+    """What ``fit`` takes in each process for the four. The loss is that of the whole batch, as are the gradients: what
+    chance adds to a batch, ``draw``, is the same everywhere and is shared out with it."""
     if ranks() == 1:
-        return model, batches, loss_fn, optimizers
+        return model, batches, lambda model, batch: loss_fn(model, draw(batch)), optimizers
     for muon in optimizers:
         if isinstance(muon, Muon):
             muon.orthogonalize = shared(muon.orthogonalize)
-    unused = bool(getattr(model.config, "n_experts", 0))  # experts to which no row of a share is sent
+    unused = bool(getattr(getattr(model, "config", None), "n_experts", 0))  # experts to which no row of a share is sent
     parallel = DistributedDataParallel(model, find_unused_parameters=unused)
 
     def averaged(_: nn.Module, batch: tuple) -> Tensor:
@@ -173,7 +180,7 @@ def shared_out(model: nn.Module, batches: Batches, loss_fn: Callable, optimizers
         loss = loss_fn(parallel, own) * share
         return loss + (add_up(loss.detach() / ranks()) - loss.detach())
 
-    return model, Share(batches), averaged, optimizers
+    return model, Share(batches, draw), averaged, optimizers
 
 
 def together(hardware: Hardware) -> Hardware:

@@ -59,6 +59,13 @@ def test_the_twin_has_a_frame_for_each_combination_and_shows_that_of_the_start()
     HTMLParser().feed(html)
 
 
+def test_it_can_start_elsewhere():
+    html = static_twin(draw, describe, SETTINGS, {"power": 3})
+    shown = re.findall(r'<div class="frame">.*?<figcaption[^>]*>(.*?)</figcaption>', html, re.DOTALL)
+    assert shown == ["x to the 3 plus 0.5 &lt; 99"]
+    assert re.findall(r' value="(\d)".*?<output>(.*?)</output>', html) == [("2", "3"), ("0", "0.5")]
+
+
 def test_it_is_the_same_byte_for_byte_and_ids_do_not_clash():
     html = static_twin(draw, describe, SETTINGS)
     assert html == static_twin(draw, describe, SETTINGS)

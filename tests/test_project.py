@@ -1,9 +1,13 @@
 """The library stays thin, its imports point one way, and it needs little to be imported."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+import pytest
 
 import blueberry_lib
 
@@ -66,3 +70,17 @@ def test_files_are_short_and_nothing_is_unpickled():
         assert len(text.splitlines()) <= 300, path
         for word in ("import pickle", "torch.load(", "eval(", "exec(", "trust_remote_code"):
             assert word not in text.replace("model.eval(", "").replace(".eval()", ""), f"{path}: {word}"
+
+
+def test_uv_installs_what_requirements_txt_says_from_the_public_index():
+    root = ROOT.parent
+    if not (root / "uv.lock").exists():
+        pytest.skip("the library is installed without its repository")
+    text = (root / "uv.lock").read_text(encoding="utf-8")
+    lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    assert set(project["dependency-groups"]["dev"]) == pins
+    locked = {f"{package['name']}=={package.get('version')}" for package in tomllib.loads(text)["package"]}
+    assert {pin.lower().replace("_", "-") for pin in pins} <= locked, "uv lock has not been run since"
+    assert set(re.findall(r"https?://([^/\"]+)", text)) == {"pypi.org", "files.pythonhosted.org"}

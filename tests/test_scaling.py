@@ -39,9 +39,9 @@ SETTINGS = [
 ]
 
 
-def torchrun(folder: Path, count: int, *arguments: str) -> subprocess.Popen:
+def torchrun(folder: Path, count: int, *arguments: str, words: str = "train") -> subprocess.Popen:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    command = [*launcher, "-m", "blueberry_lib", "train", *arguments]
+    command = [*launcher, "-m", "blueberry_lib", *words.split(), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes)
 
@@ -111,6 +111,24 @@ def test_four_processes_once(one):
     assert losses(folder / "runs/four") == pytest.approx(losses(folder / "runs/one"), abs=1e-5)
 
 
+def test_pictures_in_two_processes_have_the_losses_of_one(tmp_path, monkeypatch):
+    """Times, noise and dropped labels are those of the whole batch."""
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    model = "--model.d-model 16 --model.n-layers 1 --model.n-heads 2"
+    run = "--training.steps 20 --training.batch-size 15 --training.eval-every 10 --training.checkpoint-every 10"
+    settings = [*model.split(), *run.split(), "--training.precision", "float32"]
+    monkeypatch.chdir(tmp_path)
+    assert main(["flow", "train", *settings, "--experiment-name", "one"]) == 0
+    process = torchrun(tmp_path, 2, *settings, "--experiment-name", "two", words="flow train")
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    runs = tmp_path / "runs"
+    assert losses(runs / "two") == pytest.approx(losses(runs / "one"), abs=1e-5)
+    for name in ("samples/step-00000020-ema.png", "class_grid.png"):
+        assert (runs / "two" / name).stat().st_size > 1000
+
+
 def test_a_killed_process_is_told_in_one_line(one):
     folder, data = one
     settings = [*SETTINGS, "--checkpoint-every", "5", "--train-tokens", str(2**20)]
@@ -149,7 +167,7 @@ def test_a_signal_saves_and_says_how_to_go_on(one):
 def test_other_commands_are_refused(one, monkeypatch, capsys):
     monkeypatch.setattr(scaling, "ranks", lambda: 2)
     assert main(["doctor"]) == 2
-    assert "torchrun is for train and speedrun run" in capsys.readouterr().err
+    assert "torchrun is for train, speedrun run and flow train" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])

@@ -14,8 +14,8 @@ import tyro
 from tyro.conf import subcommand
 
 from blueberry_lib import scaling
-from blueberry_lib.cli.images import image_command
-from blueberry_lib.cli.publish import Evaluate, Export
+from blueberry_lib.cli.images import FlowTrain, image_command
+from blueberry_lib.cli.publish import Evaluate, Export, Milestone
 from blueberry_lib.cli.runs import Doctor, Eval, Prepare, Progress, Sample, Train
 from blueberry_lib.cli.speedrun import Speedrun, SpeedrunRun
 from blueberry_lib.config import BlueberryError, check_ranges
@@ -40,6 +40,7 @@ def parse(argv: list[str]):
         | Annotated[image_command(argv, "multimodal"), subcommand("multimodal")]
         | Annotated[Export, subcommand("export")]
         | Annotated[Evaluate, subcommand("evaluate")]
+        | Annotated[Milestone, subcommand("milestone")]
         | Annotated[Doctor, subcommand("doctor")]
         | Annotated[Progress, subcommand("progress")]
     )
@@ -71,8 +72,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with scaling.processes():
             command = parse(sys.argv[1:] if argv is None else argv)
-            if scaling.ranks() > 1 and not isinstance(getattr(command, "command", command), Train | SpeedrunRun):
-                raise BlueberryError("torchrun is for train and speedrun run; start other commands with python.")
+            if scaling.ranks() > 1 and not isinstance(
+                getattr(command, "command", command), Train | SpeedrunRun | FlowTrain
+            ):
+                raise BlueberryError("torchrun is for train, speedrun run and flow train; start others with python.")
             command.run()
         sys.stdout.flush()
         return 0

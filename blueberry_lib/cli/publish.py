@@ -1,4 +1,4 @@
-"""export, evaluate: a run for others to use, and what it can do."""
+"""export, evaluate, milestone: a run for others to use, what it can do, and a page about it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from blueberry_lib.config import Count, Whole
 from blueberry_lib.evaluate import evaluate
 from blueberry_lib.export import export
 from blueberry_lib.export_web import export_run_web
+from blueberry_lib.milestone import milestone
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,17 @@ class Evaluate:
                     show = f" ± {error:.4f}" if isinstance(error, float) else ""
                     print(f"  {task:<20} {metric:<28} {value:.4f}{show}")
         print(f"Errors are one standard error over the questions. Wrote {self.folder}/evaluation.json.")
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """Write a page about a finished run, in Markdown: what it is, its cost, its curve, and samples, none left out."""
+
+    folder: Positional[Path]
+    """Folder of a finished run."""
+    page: Positional[Path] = Path("milestone.md")
+    """The file to write; its figure is put beside it."""
+
+    def run(self) -> None:
+        milestone(self.folder, self.page)
+        print(f"Wrote {self.page} and {self.page.with_suffix('.png')}.")

@@ -206,15 +206,16 @@ class SpeedrunVerify:
 class SpeedrunSubmit:
     """Write what a pull request takes: one file with the records of both recipes, and its text.
 
-    Ends with code 2 where a record contradicts itself; a claim that is not shown is submitted as one.
+    Ends with code 2 where a record contradicts itself; a claim that is not shown is submitted as one. The shorter runs
+    of a comparison, by which it finds the shortest budget, are left out.
     """
 
     records: Positional[tuple[Path, ...]]
-    """Files with the challenger's records."""
-    against: tuple[Path, ...]
-    """Files of what it was measured against."""
+    """Files with the challenger's records, such as the compare.json of both."""
     idea: str
     """The change, and what you expected before you measured it."""
+    against: tuple[Path, ...] = ()
+    """Files of what it was measured against; unset: the same files."""
     recipe: str | None = None
     """Only this recipe's records of the challenger's files."""
     against_recipe: str | None = None
@@ -223,7 +224,8 @@ class SpeedrunSubmit:
     """Where to write the file, which belongs into book/records of your branch."""
 
     def run(self) -> None:
-        challenger, others = read_records(self.records, self.recipe), read_records(self.against, self.against_recipe)
+        challenger = self.whole(self.records, self.recipe)
+        others = self.whole(self.against or self.records, self.against_recipe)
         for record in (*others, *challenger):
             if found := faults(record):
                 name = f"{record.get('recipe')}, seed {record.get('seed')}"
@@ -234,6 +236,12 @@ class SpeedrunSubmit:
         write_json(target, {"records": [*others, *challenger]})
         print(f"# {names[0]}: {names[1]} against {others[0]['recipe']}\n\n{self.idea}\n\n```text\n{words}\n```\n")
         print(f"Records: `book/records/{target.name}`\n\nWrote {target}; the lines above are the pull request's text.")
+
+    @staticmethod
+    def whole(paths: tuple[Path, ...], recipe: str | None) -> list[dict]:
+        """The records that keep the track's rules; all of them, to be refused with the reason, where none does."""
+        found = read_records(paths, recipe)
+        return [record for record in found if record.get("official")] or found
 
 
 @dataclass(frozen=True)

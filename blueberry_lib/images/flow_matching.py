@@ -41,13 +41,19 @@ def logit_normal_times(count: int, generator: torch.Generator | None = None, dev
 TIMES = {"uniform": uniform_times, "logit_normal": logit_normal_times}
 
 
+def training_points(x1: Tensor, times: Callable[..., Tensor] = uniform_times) -> tuple[Tensor, Tensor, Tensor]:
+    """At one random time and noise for each of ``x1`` (B, …): (x_t as x1, t (B,), velocity of the line as x1)."""
+    x0, t = torch.randn_like(x1), times(len(x1), device=x1.device)
+    return interpolate(x0, x1, t), t, x1 - x0
+
+
 def flow_loss(velocity: Velocity, x1: Tensor, times: Callable[..., Tensor] = uniform_times) -> Tensor:
     """Mean squared error of the velocity at one random time and noise for each of ``x1`` (B, …), in float32.
 
     Its least value is not 0: the same point lies on lines to different data, and the best velocity is their mean.
     """
-    x0, t = torch.randn_like(x1), times(len(x1), device=x1.device)
-    return F.mse_loss(velocity(interpolate(x0, x1, t), t).float(), x1 - x0)
+    x, t, v = training_points(x1, times)
+    return F.mse_loss(velocity(x, t).float(), v)
 
 
 def drop_labels(labels: Tensor, rate: float, null_label: int) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -14,7 +15,7 @@ from blueberry_lib.config import Decay, OptimizerConfig, ScheduleConfig
 from blueberry_lib.hardware import Hardware, autocast
 from blueberry_lib.images.datasets import ImageData
 from blueberry_lib.images.diffusion_transformer import DiT2D, DiTConfig
-from blueberry_lib.images.flow_matching import TIMES, drop_labels, fixed_noise_loss, flow_loss, sample
+from blueberry_lib.images.flow_matching import TIMES, drop_labels, fixed_noise_loss, sample, training_points
 from blueberry_lib.images.grid import grid, write_png
 from blueberry_lib.images.metrics import Panel, class_labels
 from blueberry_lib.images.training import ImageTraining, PictureRun, open_run, own_images
@@ -55,12 +56,17 @@ class FlowRun(PictureRun):
     def optimizers(self, model: Averaged, dtype: torch.dtype) -> list[Optimizer]:
         return build_optimizers(model.model, self.training.optimizer, dtype)
 
-    def loss(self, model: Averaged, data: ImageData, batch: tuple[Tensor, Tensor]) -> Tensor:
-        pixels, labels = (rows.to(model.updates.device) for rows in batch)
-        x1, labels = data.scale(pixels, self.image_size), drop_labels(labels, self.label_dropout, self.model.null_label)
+    def draw(self, data: ImageData, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """(x_t, t, v, labels) of the rows."""
+        x1, labels = data.scale(batch[0], self.image_size), batch[1]
+        labels = drop_labels(labels, self.label_dropout, self.model.null_label)
         if self.flip:
             x1 = x1.where(torch.rand(len(x1), 1, 1, 1, device=x1.device) < 0.5, x1.flip(-1))
-        return flow_loss(lambda x, t: model(x, t, labels), x1, TIMES[self.times])
+        return *training_points(x1, TIMES[self.times]), labels
+
+    def loss(self, model: Averaged, data: ImageData, drawn: tuple[Tensor, ...]) -> Tensor:
+        x, t, v, labels = drawn
+        return F.mse_loss(model(x, t, labels).float(), v)
 
     def evaluate(
         self, model: Averaged, data: ImageData, hardware: Hardware, folder: Path, batches: int | None = None

@@ -1,5 +1,6 @@
 """One run of a picture model: data → model → loss → loop → evaluation → record."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from blueberry_lib import scaling
 from blueberry_lib.config import Count, OptimizerConfig, ScheduleConfig, Seed, Whole, check_ranges, require
 from blueberry_lib.data.batches import RowBatches
 from blueberry_lib.hardware import Hardware
@@ -53,7 +55,7 @@ class ImageTraining:
 class PictureRun:
     """What is trained: a config with a ``model``, a ``training`` (ImageTraining) and, beside the methods here,
 
-    build(data) → the model; optimizers(model, dtype); loss(model, data, batch) → the mean loss of some rows;
+    build(data) → the model; optimizers(model, dtype); loss(model, data, drawn) → the mean loss of some rows;
     evaluate(model, data, hardware, folder, batches) → a dict with ``loss``, and pictures in ``folder``.
     """
 
@@ -62,6 +64,10 @@ class PictureRun:
     @property
     def image_size(self) -> int:
         return self.model.image_size
+
+    def draw(self, data: Any, batch: tuple) -> tuple:
+        """What ``loss`` takes of a batch, row for row, with all that is left to chance."""
+        return batch
 
     def prepare(self, images: ImageData, folder: Path, device: str, say: Callable) -> tuple[Any, Any]:
         """The config with what only files tell, and the data: ``train``, ``train_labels``."""
@@ -85,10 +91,12 @@ def run(config: PictureRun, folder: Path, resume: bool = False, say: Callable = 
     ``resume`` the run there goes on from its newest checkpoint. Raises BlueberryError, before anything is trained, for
     data that the model cannot learn or that are not those of the run.
     """
-    training, checkpoints, size = config.training, Checkpoints(folder / "checkpoints"), config.image_size
+    training, size, writes = config.training, config.image_size, scaling.rank() == 0
+    checkpoints = scaling.checkpoints(folder / "checkpoints")
     there = find_spec("matplotlib") is not None
     require(there, "Pictures need matplotlib, which is not installed: pip install 'blueberry-lib[images]'.")
     hardware, clock = begin(training.device, training.precision)
+    hardware, several = scaling.together(hardware), scaling.ranks() > 1
     step = checkpoints.latest_step() if resume else None
     images = own_images(config, folder) if resume else load(training.data, size)
     for name, found in {"channels": images.shape[0], "classes": len(images.classes)}.items():
@@ -96,7 +104,7 @@ def run(config: PictureRun, folder: Path, resume: bool = False, say: Callable = 
         require(found == expected, f"{images.name} has {found} {name} and the model {expected}: {way}")
     torch.manual_seed(training.seed)
     config, data = config.prepare(images, folder, hardware.device, say)
-    if not resume:
+    if writes and not resume:
         save_config(folder, config)
         write_json(folder / "data.json", {"name": images.name, "sha256": images.sha256})
     torch.manual_seed(training.seed)
@@ -111,24 +119,29 @@ def run(config: PictureRun, folder: Path, resume: bool = False, say: Callable = 
         f"{len(images.train):,} images, {training.steps} steps of {training.batch_size}; writing to {folder}"
         + (f"; going on after step {step}" if resume else "")
     )
-    log, clip = Log(folder / "log.jsonl", step), training.optimizer.clip_norm
+    log, clip = Log(folder / "log.jsonl", step) if writes else None, training.optimizer.clip_norm
+    elsewhere = tempfile.TemporaryDirectory()  # for what other processes draw
+    pictures = folder if writes else Path(elsewhere.name)
     result = fit(
-        model,
-        RowBatches((data.train, data.train_labels), training.batch_size, training.seed),
-        lambda model, batch: config.loss(model, data, batch),
-        config.optimizers(model, hardware.compute_dtype),
+        *scaling.shared_out(
+            model,
+            RowBatches((data.train, data.train_labels), training.batch_size, training.seed, hardware.device),
+            lambda model, drawn: config.loss(model, data, drawn),
+            config.optimizers(model, hardware.compute_dtype),
+            lambda batch: config.draw(data, batch),
+        ),
         lambda step: learning_rate_factor(training.schedule, step, training.steps),
         LoopConfig(training.steps, 1, clip, None, training.eval_every, training.checkpoint_every, unit="images"),
         hardware,
-        evaluate=lambda model, batches=None: config.evaluate(model, data, hardware, folder, batches),
+        evaluate=lambda model, batches=None: config.evaluate(model, data, hardware, pictures, batches),
         after_step=model.update if isinstance(model, Averaged) else None,
+        agree=scaling.agree if several else None,
         checkpoints=checkpoints,
         resume=resume,
         log=log,
         clock=clock,
         quiet=quiet,
     )
-    log.close()
     active = clock.seconds["active"]
     record = {
         "params": params,
@@ -137,9 +150,12 @@ def run(config: PictureRun, folder: Path, resume: bool = False, say: Callable = 
         "images_per_second": result.units / active if active else None,
         "data_sha256": images.sha256,
         **facts(config, result, clock, hardware, "images"),
-        **config.finish(model.eval(), data, hardware, folder, quiet),
+        **config.finish(model.eval(), data, hardware, pictures, quiet),
     }
-    write_json(folder / "record.json", record)
+    elsewhere.cleanup()
+    if writes:
+        log.close()
+        write_json(folder / "record.json", record)
     return record
 
 

@@ -75,6 +75,7 @@ def compare_recipes(
             "val_loss": found["val_loss"][1],
             "active_seconds": found["active_seconds"][1],
             "active_time_ratio": found["active_time_ratio"],
+            "active_time_interval": found["active_time_interval"],
         }
     return summary, [*records_a, *records_b, *(r for r in shortest if r["tokens"] != records_b[0]["tokens"])]
 

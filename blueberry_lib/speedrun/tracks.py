@@ -51,7 +51,7 @@ TRACKS = {
         Track("20M", 20_000_000, 1_048_576, "blueberry", blueberry_88m),
         Track("100M", 100_000_000, 1_048_576, "blueberry", blueberry_88m),
         Track("1B", 1_000_000_000, 1_048_576, "blueberry", blueberry_88m, most_seconds=4 * 3600),
-        Track("pocket-race", 2**20, 131_072, "stdlib", pocket, target_loss=4.0, eval_tokens=2**15),
+        Track("pocket-race", 2**20, 131_072, "stdlib", pocket, target_loss=4.12, eval_tokens=2**15),
         Track("8M-race", 8_000_000, 1_048_576, "blueberry", blueberry_88m, target_loss=4.8366, eval_tokens=2**18),
         Track("loss-4.5", 40_000_000, 1_048_576, "blueberry", blueberry_151m, target_loss=4.5, eval_tokens=2**20),
         Track("loss-3.5", 100_000_000, 1_048_576, "blueberry", blueberry_151m, target_loss=3.5, eval_tokens=2**20),

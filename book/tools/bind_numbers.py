@@ -54,14 +54,14 @@ def printed(output: str, path: str) -> float:
 
 
 def look_up(root: Path, stem: str, path: str):
-    """The value at a dotted path of a record; numbers in the path index lists."""
+    """The value at a dotted path of a record; numbers in the path index lists, and 1_5 is the key 1.5."""
     file = next((f for folder in RECORDS if (f := root / folder / f"{stem}.json").exists()), None)
     if file is None:
         raise BindingError(f"there is no {stem}.json in {' or '.join(RECORDS)}")
     value = json.loads(file.read_text(encoding="utf-8"))
     for key in path.split("."):
         try:
-            value = value[int(key)] if isinstance(value, list) else value[key]
+            value = value[int(key) if isinstance(value, list) else key if key in value else key.replace("_", ".")]
         except (KeyError, IndexError, TypeError, ValueError):
             raise BindingError(f"{file} has nothing at {path!r} (stopped at {key!r})") from None
     return value

@@ -34,7 +34,7 @@ def main() -> None:
         TARGET,
         {
             "what": "interleaved runs of r4 and best on the pocket track, and the whole record of the first",
-            "machine": f"{first['hardware']['name']}, {first['hardware']['cores']} cores",
+            "machine": f"{first['hardware']['name']}, {first['hardware']['cores']} core(s)",
             "date": first["date"][:10],
             "versions": first["versions"],
             "arms": arms,

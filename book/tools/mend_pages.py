@@ -3,7 +3,7 @@
 What a page needs in order to be read lies beside it; nothing is fetched from a CDN. Formulas are typeset by the MathJax
 that the package sphinx-mathjax-offline carries: of its 20 MB the book takes the one file that holds the glyphs too, as
 SVG paths, and Sphinx loads it on pages with formulas only. Thebe, which Jupyter Book sets up to run cells on a remote
-kernel, is left out: the book has a Colab button for that.
+kernel, is left out: the book has a Colab button for that, and beside it, from here, Kaggle and Lightning.
 
 docutils gives a list of citations ARIA roles that are deprecated or do not fit together; they are taken off. *Next* and
 *previous* pass the pages of solutions by, each page says to search engines and previews what it is, and there are a map
@@ -17,6 +17,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from page_text import CHAPTER, ICON_RULES, description, head, mended, with_prose_excerpts, with_words
 
@@ -56,6 +57,21 @@ def pass_solutions_by(app, pagename, templatename, context, doctree) -> None:
             number = CHAPTER.search(target) if target.startswith("notebooks/") else None
             title = (f"{number[1]} " if number else "") + app.env.titles[target].astext()
             context[direction] = {"link": app.builder.get_relative_uri(pagename, target), "title": title}
+
+
+def launch_elsewhere(app, pagename, templatename, context, doctree) -> None:
+    """Kaggle and Lightning under the rocket of a notebook, where the theme has put Colab."""
+    for group in context.get("header_buttons", ()):
+        for colab in [button for button in group.get("buttons", ()) if button.get("text") == "Colab"]:
+            notebook = "https://github.com/" + colab["url"].partition("/github/")[2]
+            others = {
+                "Kaggle": f"https://kaggle.com/kernels/welcome?src={notebook}",
+                "Lightning": f"https://lightning.ai/new?repo_url={quote(notebook, safe='')}",
+            }
+            group["buttons"] += [
+                {"type": "link", "text": name, "tooltip": f"Launch on {name}", "icon": "fas fa-rocket", "url": url}
+                for name, url in others.items()
+            ]
 
 
 def site_address(config) -> str:
@@ -109,6 +125,7 @@ def setup(app) -> dict:
     app.connect("html-page-context", mend_citations)
     app.connect("html-page-context", pass_solutions_by)
     app.connect("html-page-context", describe)
+    app.connect("html-page-context", launch_elsewhere, priority=502)  # the theme makes its own buttons at 501
     app.connect("build-finished", copy_script)
     app.connect("build-finished", finish_pages, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from blueberry_lib.interactive import start
+from blueberry_lib.interactive import picture_at, start_at
 
 ICON_TAG = re.compile(r'<(i|span) class="([^"]*\bfa[sbr]?(?:-solid|-brands)? [^"]*)"([^>]*)>\s*</\1>')
 MATH = re.compile(r"<script[^>]*>window\.MathJax = .*?</script>\s*|<script[^>]*mathjax-tex-svg[^>]*></script>\s*", re.S)
@@ -154,11 +154,14 @@ def with_letters(text: str) -> str:
 
 
 def with_starts(text: str) -> str:
-    """Each figure with sliders at the picture where the library would start it now; stored ones may start elsewhere."""
+    """Each figure with sliders that an earlier library stored at its first picture, where it would start it now."""
 
     def started(figure: re.Match) -> str:
         labels = json.loads(html.unescape(figure[1]))
-        starts, shown = start(labels)
+        starts = [start_at(texts) for texts in labels]
+        if "data-start=" in figure[0][: figure[0].index(">")] or re.search(r' value="[1-9]\d*" step=', figure[0]):
+            return figure[0]  # its author or the library chose
+        shown = picture_at(starts, labels)
         sliders, frames = iter(zip(starts, labels, strict=True)), count()
 
         def moved(slider: re.Match) -> str:

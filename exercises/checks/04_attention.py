@@ -398,7 +398,7 @@ EXERCISES = {
     "04.7": Code(
         example=(torch.tensor([3, 7, 3, 7]),),
         cases=_lookup_cases,
-        section="can-it-learn-the-game",
+        section="what-text-needs",
         edits="""
             looks at the match:
             range(1, t + 1) if ids[j - 1] ~> range(t) if ids[j]

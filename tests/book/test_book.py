@@ -7,7 +7,7 @@ import sys
 from html import escape as html_escape
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from book_tool import tool
@@ -144,10 +144,14 @@ def test_every_address_of_this_repository_is_the_configured_one(html):
             assert address.removesuffix(".git") == ADDRESS, f"{name}: {address}"
 
 
-def test_each_notebook_has_its_colab_button(html):
+def test_each_notebook_has_its_launch_buttons(html):
     assert NOTEBOOKS
     for name in NOTEBOOKS:
-        assert any(link.startswith(COLAB) and link.endswith(f"{name}.ipynb") for link in html[name].links), name
+        links = html[name].links
+        assert any(link.startswith(COLAB) and link.endswith(f"{name}.ipynb") for link in links), name
+        blob = f"{ADDRESS}/blob/{CONFIG['repository']['branch']}/{name}.ipynb"
+        assert f"https://kaggle.com/kernels/welcome?src={blob}" in links, name
+        assert f"https://lightning.ai/new?repo_url={quote(blob, safe='')}" in links, name
 
 
 def test_the_first_page_offers_a_start_and_a_picture(html):
@@ -283,12 +287,12 @@ def test_bound_numbers_agree_with_their_records():
 def test_a_changed_number_is_noticed_and_can_be_mended(tmp_path):
     bind = tool("bind_numbers")
     (tmp_path / "book" / "records").mkdir(parents=True)
-    record = {"loss": 3.6149, "n": 1048576, "share": 0.305, "machine": {"names": ["CPU"]}}
+    record = {"loss": 3.6149, "n": 1048576, "share": 0.305, "machine": {"names": ["CPU"]}, "w": {"1.5": 2.25}}
     (tmp_path / "book" / "records" / "a.json").write_text(json.dumps(record))
     page = tmp_path / "book" / "page.md"
     right = (
         "A <!--num:a:loss-->3.615, <!--num:a:loss-->3.6. <!--num:a:n:,-->1,048,576, <!--num:a:share*100:.1f-->30.5 or "
-        "<!--num:a:share:.1%-->30.5% on a <!--text:a:machine.names.0-->CPU<!--/-->."
+        "<!--num:a:share:.1%-->30.5% on a <!--text:a:machine.names.0-->CPU<!--/-->, <!--num:a:w.1_5-->2.25."
     )
     page.write_text(right)
     assert bind.run(tmp_path) == []

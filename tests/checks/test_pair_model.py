@@ -9,20 +9,21 @@ from blueberry_lib.data.tokens import train_tokenizer
 
 def test_bits_per_byte_are_those_of_a_dense_table(monkeypatch):
     read, held_out = "def f(x):\n    return x + 1\n" * 20, "def fun(xy):\n    return xy - 1\n"
-    monkeypatch.setattr(pair_model, "texts", lambda: (read, held_out))
+    spare = "def fun(x):\n    return x + 1 - 1\n"  # here the smoothing is chosen
+    monkeypatch.setattr(pair_model, "texts", lambda: (read, spare, held_out))
     tokenizer = train_tokenizer([read], 300)
     counts = [[0] * 300 for _ in range(300)]
     for a, b in pairwise(tokenizer.encode(read).ids):
         counts[a][b] += 1
-    ahead = tokenizer.encode(held_out).ids
-    size = len(held_out.encode()) - len(tokenizer.decode(ahead[:1]).encode())
 
-    def bits(alpha):
-        p = [(counts[a][b] + alpha) / (sum(counts[a]) + 300 * alpha) for a, b in pairwise(ahead)]
-        return -sum(map(math.log2, p)) / size
+    def bits(alpha, text):
+        ids = tokenizer.encode(text).ids
+        p = [(counts[a][b] + alpha) / (sum(counts[a]) + 300 * alpha) for a, b in pairwise(ids)]
+        return -sum(map(math.log2, p)) / (len(text.encode()) - len(tokenizer.decode(ids[:1]).encode()))
 
-    expected = min(map(bits, pair_model.ALPHAS))
-    assert math.isclose(pair_model.pair_bits.__wrapped__(300), expected, rel_tol=1e-5)
+    alpha = min(pair_model.ALPHAS, key=lambda alpha: bits(alpha, spare))
+    assert alpha != min(pair_model.ALPHAS, key=lambda alpha: bits(alpha, held_out)), "else the test could not tell"
+    assert math.isclose(pair_model.pair_bits.__wrapped__(300), bits(alpha, held_out), rel_tol=1e-5)
 
 
 def test_the_best_size_is_neither_the_smallest_nor_the_largest():

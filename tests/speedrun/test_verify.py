@@ -3,7 +3,7 @@
 import copy
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,8 @@ import pytest
 from blueberry_lib.config import BlueberryError
 from blueberry_lib.model.size import flops_per_token, n_params
 from blueberry_lib.speedrun.recipes import get_recipe
-from blueberry_lib.speedrun.records import content_sha256, p_lower
+from blueberry_lib.speedrun.records import content_sha256, p_lower, read_records
+from blueberry_lib.speedrun.tracks import deviations
 from blueberry_lib.speedrun.verify import check_record, claims, describe_claims, faults
 
 pytest.importorskip("scipy")
@@ -95,24 +96,24 @@ def test_seven_pairs_show_a_claim_but_not_with_picked_seeds_nor_with_a_run_that_
     assert {found[claim]["standing"] for claim in ("lower_loss", "faster")} == {"not shown"}
 
 
-def honest():
-    """A record as an official run of best on pocket would write it."""
-    config = get_recipe("best", "pocket")
-    tokens, steps, seconds = config.tokens, config.total_steps, 70.0
+def honest(recipe="best", seed=0, val_loss=3.36, budget=2**20):
+    """A record as a run of a recipe on pocket would write it, an official one at the whole budget."""
+    config = replace(get_recipe(recipe, "pocket"), seed=seed, train_tokens=budget)
+    tokens, steps, seconds, broken = config.tokens, config.total_steps, 70.0, deviations(config)
     curve = [
         {
             "step": step,
             "tokens": step * tokens // steps,
             "active_seconds": round(seconds * step / steps, 3),
-            "train_loss": 3.4 + 4.8 * math.exp(-step / 40),
+            "train_loss": 3.4 + seed / 1000 + 4.8 * math.exp(-step / 40),
         }
         for step in [*range(10, steps, 10), steps]
     ]
-    curve.append({"step": steps, "tokens": tokens, "active_seconds": seconds, "val_loss": 3.36})
+    curve.append({"step": steps, "tokens": tokens, "active_seconds": seconds, "val_loss": val_loss})
     record = {
-        "track": "pocket", "recipe": "best", "seed": 0, "official": True, "deviations": [],
-        "params": n_params(config.model), "tokens": tokens, "steps": steps, "train_loss": 3.4, "val_loss": 3.36,
-        "val_perplexity": math.exp(3.36), "active_seconds": seconds, "tokens_per_second": tokens / seconds,
+        "track": "pocket", "recipe": recipe, "seed": seed, "official": not broken, "deviations": broken,
+        "params": n_params(config.model), "tokens": tokens, "steps": steps, "train_loss": 3.4, "val_loss": val_loss,
+        "val_perplexity": math.exp(val_loss), "active_seconds": seconds, "tokens_per_second": tokens / seconds,
         "flops": tokens * flops_per_token(config.model), "versions": {"torch": "2.13.0"},
         "hardware": {"name": "cpu", "peak_flops": 4e11},
         "source_sha256": "0" * 64, "data_sha256": "1" * 64, "config": json.loads(json.dumps(asdict(config))),
@@ -239,3 +240,25 @@ def test_a_track_with_a_limit_of_time_is_held_to_it():
     late = [{**entry, "active_seconds": 10 * entry["active_seconds"]} for entry in record["curve"]]
     record |= {"curve": late, "active_seconds": 700.0, "tokens_per_second": record["tokens"] / 700}
     assert faults(seal(record)) == ["it took 700 active seconds, and its track allows 600"]
+
+
+def test_a_comparison_is_submitted_whole_without_its_shorter_budgets(tmp_path, capsys):
+    pytest.importorskip("tyro")
+    from blueberry_lib.cli.speedrun import SpeedrunSubmit
+
+    bar, mine = "best-without-copy-head", "best"
+    whole = [honest(bar, seed, 3.6 + seed / 90) for seed in range(7)]
+    whole += [honest(mine, seed, 3.3 + seed / 100) for seed in range(7)]
+    shorter = [honest(mine, seed, 3.55 + seed / 100, budget=2**19) for seed in range(7)]
+    file = tmp_path / "compare.json"
+    file.write_text(json.dumps({"records": whole + shorter}))
+    SpeedrunSubmit((file,), "an idea", recipe=mine, against_recipe=bar, folder=tmp_path).run()
+    assert f"{mine} against {bar}, a lower validation loss: shown" in capsys.readouterr().out
+    written = read_records([tmp_path / "speedrun_pocket_best_cpu.json"])
+    assert written == whole and not any(map(faults, written)), "what the pull request's job verifies"
+    file.write_text(json.dumps({"records": [*whole[:7], *shorter]}))
+    with pytest.raises(BlueberryError, match="it breaks a rule: train_tokens is 524288"):
+        SpeedrunSubmit((file,), "an idea", recipe=mine, against_recipe=bar, folder=tmp_path).run()
+    file.write_text(json.dumps({"records": whole[:-1] + shorter}))
+    with pytest.raises(BlueberryError, match="their seeds differ"):
+        SpeedrunSubmit((file,), "an idea", recipe=mine, against_recipe=bar, folder=tmp_path).run()
