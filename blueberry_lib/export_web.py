@@ -70,11 +70,10 @@ def _packed(tensors: list[Tensor], dtype: torch.dtype) -> str:
 def export_web(model: Blueberry | DiT2D, path: Path, name: str, tokenizer: Tokenizer | None = None, **facts) -> None:
     """Write a model to ``path`` as ``blueberryModels[name]``, with its config, its vocabulary and other ``facts``.
 
-    Raises BlueberryError for what model.js cannot run: a mixture of experts, a copy head.
+    Raises BlueberryError for a mixture of experts, which model.js cannot run.
     """
-    beyond = [what for what in ("n_experts", "copy_head") if getattr(model.config, what, 0)]
-    if beyond:
-        raise BlueberryError(f"model.js runs no {beyond[0]}; export a run without, such as best-without-copy-head.")
+    if getattr(model.config, "n_experts", 0):
+        raise BlueberryError("model.js runs no mixture of experts; export a run whose n_experts is 0.")
     tensors, floats, integers = [], [], []
     for key, value in model.state_dict().items():
         tensors.append([key, list(value.shape)])

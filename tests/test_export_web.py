@@ -38,10 +38,15 @@ def test_the_largest_entry_of_a_row_is_127_and_no_entry_is_off_by_more_than_half
     assert ((numbers * scales[:, None] - matrix).abs() <= scales[:, None] / 2 + 1e-7).all()
 
 
+BEST = {"embedding": "normed", "value_residual": True, "key_offset": True, "copy_head": True}
+NAMES = ["plain", "swiglu", "untied", "normed", "soft_cap", "value_residual", "key_offset", "copy_head", "best"]
+
+
 @in_javascript
-@pytest.mark.parametrize("name", ["plain", "swiglu", "untied", "normed", "soft_cap", "value_residual", "key_offset"])
+@pytest.mark.parametrize("name", NAMES)
 def test_logits_and_greedy_text_are_those_of_pytorch(name, variants, tokenizer, randomized, tmp_path):
-    model = randomized(Blueberry(replace(variants[name], vocab_size=300)))
+    config = replace(variants["plain"], **BEST) if name == "best" else variants[name]
+    model = randomized(Blueberry(replace(config, vocab_size=300)))
     export_web(model, tmp_path / "model.js", "one", tokenizer)
     dequantized(model)
     ids = [0, *tokenizer.encode("def add_5(").ids]
@@ -107,7 +112,7 @@ def test_drawing_follows_temperature_and_top_p():
 
 
 def test_what_the_script_cannot_run_is_refused(variants, tiny, tmp_path):
-    with pytest.raises(BlueberryError, match="n_experts"):
+    with pytest.raises(BlueberryError, match="n_experts is 0"):
         export_web(Blueberry(variants["moe"]), tmp_path / "model.js", "one")
     from tokenizers import Tokenizer, models
 

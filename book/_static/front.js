@@ -32,13 +32,15 @@
     const alone = oneAtATime(box);
     let seed = 0;
 
-    /** The weights as they are before the first step: a random embedding, and blocks that add nothing. */
+    /** The weights as they are before the first step: random embedding and copy head, blocks that add nothing. */
     function untrained(file) {
       const model = new TextModel(file), random = randomNumbers(7);
       for (const [name, weight] of Object.entries(model.weights)) {
-        if (name === "embedding.weight") weight.data = weight.data.map(() => 0.02 * gaussian(random));
+        if (/^(embedding|copy\.\w+)\.weight$/.test(name)) weight.data = weight.data.map(() => 0.02 * gaussian(random));
         else if (/(attention\.output|down)\.weight$/.test(name)) weight.data.fill(0);
-        else if (/gain$/.test(name)) weight.fill(1);
+        else if (/gain$/.test(name)) weight.fill(name.startsWith("copy.") ? 8 ** 0.5 : 1);
+        else if (name === "copy.gate") weight.fill(0);
+        else if (name === "copy.gate_bias") weight[0] = -3;
       }
       return model;
     }

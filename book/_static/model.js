@@ -1,21 +1,17 @@
-/* Two models of this course in plain JavaScript: the language model of chapters 04 to 07, and the digits of chapters 16
-   and 17. blueberry_lib/export_web.py writes their weights; there is no other code and no library.
+/* Two models of this course in plain JavaScript: the language model of chapters 04 to 07 and 12, and the digits of
+   chapters 16 and 17. blueberry_lib/export_web.py writes their weights; there is no other code and no library.
    A matrix is {data, rows, columns}: a Float32Array, row by row. A vector is a Float32Array. */
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 
 /** The tensors of an exported file by name. Matrices come as int8 and one float32 scale per row. */
 function readTensors(file) {
-  const floats = new Float32Array(bytesOf(file.floats).buffer);
-  const integers = new Int8Array(bytesOf(file.integers).buffer);
+  const floats = new Float32Array(bytesOf(file.floats).buffer), integers = new Int8Array(bytesOf(file.integers).buffer);
   let f = 0, i = 0;
   return Object.fromEntries(file.tensors.map(([name, [rows = 1, columns]]) => {
-    if (columns === undefined) return [name, floats.subarray(f, (f += rows))];
-    const data = new Float32Array(rows * columns);
-    for (const start = i; i < start + data.length; i++) {
-      data[i - start] = integers[i] * floats[f + Math.floor((i - start) / columns)];
-    }
-    f += rows;
-    return [name, { data, rows, columns }];
+    const scales = floats.subarray(f, (f += rows));
+    if (columns === undefined) return [name, scales];
+    const whole = new Float32Array(integers.subarray(i, (i += rows * columns)));
+    return [name, { data: whole.map((value, j) => value * scales[Math.floor(j / columns)]), rows, columns }];
   }));
 }
 
@@ -44,30 +40,30 @@ function softmax(x) {
   return out.map((value) => value / sum);
 }
 
-/** One head of attention (chapter 04): D entries of a query from `at`, of all keys and values from `shared`. */
+/** The weight of each key: softmax(q · k / √D) over D entries, of the query from `at`, of a key from `shared` on. */
+const look = (query, keys, D, at, shared) => softmax(Float32Array.from(keys, (key) => {
+  let score = 0;
+  for (let d = 0; d < D; d++) score += query[at + d] * key[shared + d];
+  return score / Math.sqrt(D);
+}));
+/** One head of attention (chapter 04): the sum of the values, each times the weight of its key. */
 function attend(query, keys, values, D, at, shared, out) {
-  const weights = softmax(Float32Array.from(keys, (key) => {
-    let score = 0;
-    for (let d = 0; d < D; d++) score += query[at + d] * key[shared + d];
-    return score / Math.sqrt(D);
-  }));
+  const weights = look(query, keys, D, at, shared);
   values.forEach((value, t) => {
     for (let d = 0; d < D; d++) out[at + d] += weights[t] * value[shared + d];
   });
 }
 
-const silu = (x) => x / (1 + Math.exp(-x));
+const sigmoid = (x) => 1 / (1 + Math.exp(-x)), silu = (x) => x * sigmoid(x);
 const gelu = (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
 
 /** Random numbers in [0, 1) that depend on the seed alone (mulberry32). */
-function randomNumbers(seed) {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+const randomNumbers = (seed) => () => {
+  seed = (seed + 0x6d2b79f5) | 0;
+  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+};
 /** A draw of N(0, 1), from two uniform ones (Box and Muller). */
 const gaussian = (random) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 
@@ -82,13 +78,9 @@ class BytePairs {
     return words.flatMap((word) => {
       const parts = Array.from(new TextEncoder().encode(word), (byte) => String.fromCharCode(byte));
       for (;;) { // merge the pair that was learned first, until no pair is in the vocabulary
-        let best = Infinity, at = -1;
-        for (let i = 0; i + 1 < parts.length; i++) {
-          const id = this.ids.get(parts[i] + parts[i + 1]) ?? Infinity;
-          if (id < best) [best, at] = [id, i];
-        }
-        if (at < 0) return parts.map((part) => this.ids.get(part));
-        parts.splice(at, 2, parts[at] + parts[at + 1]);
+        const ids = parts.slice(1).map((next, i) => this.ids.get(parts[i] + next) ?? Infinity), id = Math.min(...ids);
+        if (id === Infinity) return parts.map((part) => this.ids.get(part));
+        parts.splice(ids.indexOf(id), 2, this.vocabulary[id]);
       }
     });
   }
@@ -96,14 +88,19 @@ class BytePairs {
   bytes(id) { return Uint8Array.from(this.vocabulary[id] ?? "", (character) => character.charCodeAt(0)); }
 }
 
+/** What both models have: a config, weights by name, and layers that are found by name. */
+class Model {
+  constructor(file) { [this.config, this.weights] = [file.config, readTensors(file)]; }
+  linear(name, x) { return multiply(this.weights[`${name}.weight`], x, this.weights[`${name}.bias`]); }
+  norm(name, x) { return rmsNorm(x, this.weights[`${name}.gain`]); }
+}
+
 /** The transformer of blueberry_lib/model, one token at a time, with its cache of keys and values (chapter 07). */
-class TextModel {
-  constructor(file) {
-    [this.config, this.weights, this.tokenizer] = [file.config, readTensors(file), new BytePairs(file.vocabulary)];
-    this.restart();
-  }
+class TextModel extends Model {
+  constructor(file) { super(file), (this.tokenizer = new BytePairs(file.vocabulary)), this.restart(); }
   restart() { // forget all tokens seen
     [this.cache, this.position] = [Array.from(Array(this.config.n_layers), () => ({ keys: [], values: [] })), 0];
+    this.seen = { ids: [], keys: [] }; // what the copy head looks among
   }
   /** Norm each head, then turn each of its pairs (x[i], x[i + D/2]) by an angle that grows with the position (RoPE). */
   normAndTurn(x, gain) {
@@ -113,18 +110,16 @@ class TextModel {
       for (let i = 0; i < D / 2; i++) {
         const angle = this.position * this.config.rope_base ** ((-2 * i) / D);
         const cos = Math.cos(angle), sin = Math.sin(angle), a = head[i], b = head[i + D / 2];
-        out[start + i] = a * cos - b * sin;
-        out[start + i + D / 2] = b * cos + a * sin;
+        [out[start + i], out[start + i + D / 2]] = [a * cos - b * sin, b * cos + a * sin];
       }
     }
     return out;
   }
   attention(layer, x, firstValues) {
     const { d_model, n_heads, n_kv_heads, key_offset } = this.config, D = d_model / n_heads;
-    const weight = (name) => this.weights[`blocks.${layer}.attention.${name}`];
-    const query = this.normAndTurn(multiply(weight("query.weight"), x), weight("query_norm.gain"));
-    const key = this.normAndTurn(multiply(weight("key.weight"), x), weight("key_norm.gain"));
-    const own = multiply(weight("value.weight"), x), share = weight("value_share")?.[0] ?? 1;
+    const name = `blocks.${layer}.attention.`, share = this.weights[`${name}value_share`]?.[0] ?? 1;
+    const turned = (part) => this.normAndTurn(this.linear(name + part, x), this.weights[`${name}${part}_norm.gain`]);
+    const query = turned("query"), key = turned("key"), own = this.linear(`${name}value`, x);
     const value = own.map((v, i) => (firstValues ? firstValues[i] + share * (v - firstValues[i]) : v));
     const cache = this.cache[layer], half = key.length / 2, kept = key.slice();
     if (key_offset && cache.last) key.set(cache.last.subarray(half), half); // half of the heads: the key before
@@ -134,40 +129,48 @@ class TextModel {
     for (let head = 0; head < n_heads; head++) { // query heads share keys and values in groups
       attend(query, cache.keys, cache.values, D, head * D, Math.floor((head * n_kv_heads) / n_heads) * D, out);
     }
-    return [multiply(weight("output.weight"), out), own];
+    return [this.linear(`${name}output`, out), own];
   }
-  feedForward(layer, x) {
-    const weight = (name) => this.weights[`blocks.${layer}.feed_forward.${name}.weight`];
-    const up = multiply(weight("up"), x), gate = weight("gate") && multiply(weight("gate"), x); // SwiGLU has a gate
-    return multiply(weight("down"), up.map((u, i) => (gate ? u * silu(gate[i]) : Math.max(u, 0) ** 2)));
+  feedForward(name, x) { // SwiGLU has a gate, the squared ReLU has none
+    const up = this.linear(name + "up", x), gate = this.weights[name + "gate.weight"] && this.linear(name + "gate", x);
+    return this.linear(name + "down", up.map((u, i) => (gate ? u * silu(gate[i]) : Math.max(u, 0) ** 2)));
+  }
+  /** The copy head (chapter 12): a share of the prediction is what came next after earlier states like the present. */
+  mixed(logits, x, token) {
+    const { ids, keys } = this.seen, part = (name) => this.norm(`copy.${name}_norm`, this.linear(`copy.${name}`, x));
+    const query = part("query"), before = [new Float32Array(query.length), ...keys]; // of the state before each token
+    const copied = look(query, before, query.length, 0, 0), gate = this.weights["copy.gate"];
+    const share = sigmoid(x.reduce((sum, value, i) => sum + value * gate[i], this.weights["copy.gate_bias"][0]));
+    const probabilities = softmax(logits).map((p) => (1 - share) * p);
+    ids.push(token), keys.push(part("key"));
+    copied.forEach((p, t) => (probabilities[ids[t]] += share * p));
+    return probabilities.map((p) => Math.log(Math.max(p, 2 ** -126)));
   }
   /** Take in one more token; returns the logits of the next, one for each entry of the vocabulary. */
   step(token) {
-    const { d_model, n_layers, embedding, soft_cap } = this.config, table = this.weights["embedding.weight"];
+    const { d_model, n_layers, embedding, soft_cap, copy_head } = this.config, table = this.weights["embedding.weight"];
     let x = table.data.slice(token * d_model, (token + 1) * d_model), firstValues;
     x = embedding === "normed" ? rmsNorm(x) : x.map((value) => value * (embedding === "scaled" ? d_model ** 0.5 : 1));
     for (let layer = 0; layer < n_layers; layer++) {
-      const gain = (name) => this.weights[`blocks.${layer}.${name}.gain`];
-      const [attended, values] = this.attention(layer, rmsNorm(x, gain("attention_norm")), firstValues);
+      const name = `blocks.${layer}.`;
+      const [attended, values] = this.attention(layer, this.norm(`${name}attention_norm`, x), firstValues);
       firstValues ??= values;
       add(x, attended);
-      add(x, this.feedForward(layer, rmsNorm(x, gain("feed_forward_norm"))));
+      add(x, this.feedForward(`${name}feed_forward.`, this.norm(`${name}feed_forward_norm`, x)));
     }
     this.position += 1;
-    const logits = multiply(this.weights["head.weight"] ?? table, rmsNorm(x, this.weights["norm.gain"]));
-    return soft_cap ? logits.map((value) => soft_cap * Math.tanh(value / soft_cap)) : logits;
+    const logits = multiply(this.weights["head.weight"] ?? table, (x = this.norm("norm", x)));
+    if (soft_cap) logits.forEach((value, i) => (logits[i] = soft_cap * Math.tanh(value / soft_cap)));
+    return copy_head ? this.mixed(logits, x, token) : logits;
   }
   /** Continue a prompt: yields one id after another, until the end-of-text token (0) or the end of the context. */
   *write(prompt, { temperature = 1, topP = 0.95, count = 200, seed = 0 } = {}) {
     this.restart();
-    const random = randomNumbers(seed);
-    let logits;
+    let random = randomNumbers(seed), logits;
     for (const id of [0, ...this.tokenizer.encode(prompt)]) logits = this.step(id);
-    for (let n = 0; n < count && this.position < this.config.context_length; n++) {
-      const id = draw(logits, temperature, topP, random);
-      if (id === 0) return;
+    for (let n = 0, id; n < count && this.position < this.config.context_length; n++, logits = this.step(id)) {
+      if ((id = draw(logits, temperature, topP, random)) === 0) return;
       yield id;
-      logits = this.step(id);
     }
   }
 }
@@ -186,8 +189,7 @@ function draw(logits, temperature, topP, random) {
 /** LayerNorm without weights, then a shift and a scale that time and label chose (chapter 17). */
 function modulate(x, shift, scale) {
   const mean = x.reduce((a, b) => a + b, 0) / x.length;
-  const variance = x.reduce((a, b) => a + (b - mean) ** 2, 0) / x.length;
-  return x.map((value, i) => shift[i] + ((value - mean) / Math.sqrt(variance + 1e-6)) * (1 + scale[i]));
+  return rmsNorm(x.map((value) => value - mean)).map((value, i) => shift[i] + value * (1 + scale[i]));
 }
 
 /** Cosines, then sines, of a position at frequencies from 1 down to nearly 1/10,000. */
@@ -197,9 +199,7 @@ function waves(position, frequencies) {
 }
 
 /** The DiT2D of blueberry_lib/images: the velocity from noise to a picture. Pixels are from −1 to 1, row by row. */
-class DigitModel {
-  constructor(file) { [this.config, this.weights] = [file.config, readTensors(file)]; }
-  linear(name, x) { return multiply(this.weights[`${name}.weight`], x, this.weights[`${name}.bias`]); }
+class DigitModel extends Model {
   velocity(image, time, label) {
     const { image_size: size, patch_size: patch, d_model, n_layers, n_heads, time_frequencies } = this.config;
     const side = size / patch, D = d_model / n_heads, width = patch * patch;

@@ -17,6 +17,7 @@ import jinja2
 import yaml
 from docutils import nodes
 from docutils.parsers.rst import Directive
+from page_text import with_starts
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -141,11 +142,16 @@ def pictures_of(notebook: dict):
             if "image/png" in data:
                 yield "png", "".join(data["image/png"])
             texts.append("".join(data.get("text/html", "")))
-        for text in texts:
+        for text in map(shown, texts):
             if drawn := re.search(r"<svg\b.*?</svg>", text, re.DOTALL):
                 yield "svg", alone(drawn[0])
             if embedded := re.search(r"data:image/png;base64,([\w+/=]+)", text):
                 yield "png", embedded[1]
+
+
+def shown(text: str) -> str:
+    """HTML without the pictures of a figure with sliders that are hidden when a page opens."""
+    return re.sub(r'<div class="frame" hidden>.*?</figcaption></div>', "", with_starts(text), flags=re.DOTALL)
 
 
 def alone(svg: str) -> str:

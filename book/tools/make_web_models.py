@@ -41,12 +41,13 @@ PROMPT, TEMPERATURE, COUNT, LABEL = "import os\n\n\ndef ", 1.0, 160, 7
 
 
 def train() -> None:
-    """The runs that are not there yet."""
+    """The runs that are not there yet; one that was interrupted goes on."""
     checkpoint.KEPT = 10**6
     text, digits = RUNS / "text", RUNS / "digits"
     if not (text / "record.json").exists():
-        text.mkdir(parents=True)
-        run(replace(get_recipe("best-without-copy-head", "pocket"), checkpoint_every=32), text)
+        begun = text.exists()
+        text.mkdir(parents=True, exist_ok=True)
+        run(replace(get_recipe("best", "pocket"), checkpoint_every=32), text, resume=begun)
     if not (digits / "record.json").exists():
         digits.mkdir(parents=True)
         training.run(DIGITS, digits)

@@ -7,17 +7,21 @@ kernel, is left out: the book has a Colab button for that, and beside it, from h
 
 docutils gives a list of citations ARIA roles that are deprecated or do not fit together; they are taken off. *Next* and
 *previous* pass the pages of solutions by, each page says to search engines and previews what it is, and there are a map
-of the site and a page for what is not there. What is mended in the text of a page is in ``page_text``.
+of the site and a page for what is not there. The search leads from what a learner types to the page (``search.json``).
+What is mended in the text of a page is in ``page_text``.
 """
 
 import importlib.util
+import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from page_text import CHAPTER, ICON_RULES, description, head, mended
+from page_text import CHAPTER, ICON_RULES, description, head, mended, with_prose_excerpts, with_words
 
+BOOK = Path(__file__).parents[1]
 SCRIPT = "mathjax-tex-svg.js"
 NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Not here — Blueberry</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
@@ -29,6 +33,7 @@ NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Not h
 
 def configure(app, config) -> None:
     config.mathjax_path = SCRIPT
+    config.html_search_scorer = str(BOOK / "_templates" / "search_scorer.js")
     for listeners in app.events.listeners.values():
         for listener in list(listeners):
             if listener.handler.__module__.split(".")[0] == "sphinx_thebe":
@@ -83,6 +88,10 @@ def describe(app, pagename, templatename, context, doctree) -> None:
         context["metatags"] = context.get("metatags", "") + tags
 
 
+def rewrite(path: Path, change: Callable[[str], str]) -> None:
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def finish_pages(app, error) -> None:
     if error is None and app.builder.format == "html":
         root = Path(app.outdir)
@@ -91,8 +100,10 @@ def finish_pages(app, error) -> None:
             if '<html lang="en"' in text and (better := mended(text, path, root)) != text:
                 path.write_text(better, encoding="utf-8")
         (root / "_static/scripts/fontawesome.js").unlink(missing_ok=True)
-        style = root / "_static/styles/pydata-sphinx-theme.css"
-        style.write_text(ICON_RULES.sub("", style.read_text(encoding="utf-8")), encoding="utf-8")
+        words = json.loads((BOOK / "search.json").read_text(encoding="utf-8"))
+        rewrite(root / "_static/styles/pydata-sphinx-theme.css", lambda text: ICON_RULES.sub("", text))
+        rewrite(root / "_static/searchtools.js", with_prose_excerpts)
+        rewrite(root / "searchindex.js", lambda text: with_words(text, words))
         for unused in root.rglob("_static/**/*.map"):
             unused.unlink()
         base = site_address(app.config)

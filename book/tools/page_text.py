@@ -1,22 +1,28 @@
 """What is mended in the text of a built page: pure functions from HTML to HTML, which ``mend_pages`` applies to each.
 
 A page is light: icons are inline instead of a script with two thousand of them, MathJax comes only where there is a
-formula, and what the search needs only on its own page. Pictures say their size, so that nothing jumps.
+formula, and what the search needs only on its own page. Pictures say their size, so that nothing jumps. Figures with
+sliders start where they have something to tell.
 """
 
 import html
+import json
 import re
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 from PIL import Image
+
+from blueberry_lib.interactive import picture_at, start_at
 
 ICON_TAG = re.compile(r'<(i|span) class="([^"]*\bfa[sbr]?(?:-solid|-brands)? [^"]*)"([^>]*)>\s*</\1>')
 MATH = re.compile(r"<script[^>]*>window\.MathJax = .*?</script>\s*|<script[^>]*mathjax-tex-svg[^>]*></script>\s*", re.S)
 SEARCH = re.compile(r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>\s*')
 DESIGN = re.compile(r"<(?:link|script)[^>]*(?:sphinx-design\.min\.css|design-tabs\.js)[^>]*>(?:</script>)?\s*")
+CELLS = re.compile(r"<link[^>]*/mystnb\.[^>]*\.css[^>]*>\s*")
 ICON_RULES = re.compile(r"(?<=[{}])(?:\.fa[\w-]*(?::?:\w+)?,?)+\{[^{}]*\}")
 TOGGLE = re.compile(r"<(?:link|script)[^>]*togglebutton\.(?:css|js)[^>]*>(?:</script>)?\s*")
 TOGGLED = re.compile(r'class="(?:[^"]* )?(?:toggle|admonition[^"]* dropdown|dropdown[^"]* admonition)[ "]')
@@ -58,6 +64,8 @@ def without_unused_scripts(text: str, is_search: bool) -> str:
         text = DESIGN.sub("", text)
     if not TOGGLED.search(text):
         text = TOGGLE.sub("", text)
+    if 'class="cell' not in text:
+        text = CELLS.sub("", text)
     return text if is_search else SEARCH.sub("", text)
 
 
@@ -145,12 +153,62 @@ def with_letters(text: str) -> str:
     return text.replace(start, f'<nav class="letters" aria-label="Letters">{links}</nav>\n{start}', 1)
 
 
+def with_starts(text: str) -> str:
+    """Each figure with sliders that an earlier library stored at its first picture, where it would start it now."""
+
+    def started(figure: re.Match) -> str:
+        labels = json.loads(html.unescape(figure[1]))
+        starts = [start_at(texts) for texts in labels]
+        if "data-start=" in figure[0][: figure[0].index(">")] or re.search(r' value="[1-9]\d*" step=', figure[0]):
+            return figure[0]  # its author or the library chose
+        shown = picture_at(starts, labels)
+        sliders, frames = iter(zip(starts, labels, strict=True)), count()
+
+        def moved(slider: re.Match) -> str:
+            at, texts = next(sliders)
+            label = html.escape(texts[at])
+            return f'value="{at}" {slider[1]}{label}{slider[2]}{label}<'
+
+        made = re.sub(r'value="\d+" (step="1"[^>]*? aria-valuetext=")[^"]*("[^>]*><output>)[^<]*<', moved, figure[0])
+        frame = '<div class="frame"{}>'
+        return re.sub(
+            frame.format("(?: hidden)?"), lambda _: frame.format("" if next(frames) == shown else " hidden"), made
+        )
+
+    return re.sub(r'<figure class="interactive"[^>]* data-labels="([^"]*)".*?</figure>', started, text, flags=re.DOTALL)
+
+
+def with_drawings(text: str) -> str:
+    """Each drawing of a chapter in a box, in which a phone may scroll it instead of shrinking its words."""
+    drawing = r'(?<!<div class="drawing">)<svg\b[^>]*style="max-width:\d{3}px[^>]*>.*?</svg>'
+    return re.sub(drawing, r'<div class="drawing">\g<0></div>', text, flags=re.DOTALL)
+
+
+def with_words(index: str, words: dict[str, list[str]]) -> str:
+    """Sphinx's search index, in which each of the words leads to its page: a learner types them, an index would not."""
+    start = "Search.setIndex("
+    content = json.loads(index.removeprefix(start).removesuffix(")"))
+    for page, synonyms in words.items():
+        entry = [content["docnames"].index(page), "", True]
+        for word in synonyms:
+            found = content["indexentries"].setdefault(word, [])
+            if entry not in found:
+                found.append(entry)
+    return f"{start}{json.dumps(content, separators=(',', ':'), sort_keys=True)})"
+
+
+def with_prose_excerpts(script: str) -> str:
+    """Sphinx's search script, whose excerpts are of prose, not of code and what it printed."""
+    unread = '[".headerlink", "script", "style"'
+    return script.replace(f"{unread}]", f'{unread}, ".cell", "figure"]')
+
+
 def mended(text: str, page: Path, root: Path) -> str:
     """A page of the built book, at its path, as it should be."""
     name = page.relative_to(root).with_suffix("").as_posix()
     text = with_icons(without_unused_scripts(text, name == "search"))
     text = with_sizes(MARKER.sub("", text), picture_size(page))
-    text = with_letters(with_exercise_links(with_numbers(text, name), page))
+    text = with_letters(with_exercise_links(with_numbers(with_starts(with_drawings(text)), name), page))
     text = text.replace(
         '<summary><span class="toctree-toggle"',
         '<summary aria-label="Pages of this chapter"><span class="toctree-toggle"',

@@ -215,6 +215,71 @@ def test_the_models_of_the_first_page_run_in_a_browser(html):
     assert "per second on this machine" in found and 'aria-label="A 0, drawn by the model"' in found
 
 
+TYPED = {  # what a learner types, and the page that they look for
+    "Muon": "notebooks/09_muon",
+    "install": "book/setup",
+    "tokeniser": "notebooks/01_tokens",
+    "tokenizer": "notebooks/01_tokens",
+    "loss": "notebooks/02_next_token",
+    "perplexity": "notebooks/02_next_token",
+    "softmax": "notebooks/02_next_token",
+    "learning rate": "notebooks/03_training_loop",
+    "backpropagation": "notebooks/03_training_loop",
+    "attention": "notebooks/04_attention",
+    "rope": "notebooks/05_position_and_norm",
+    "transformer": "notebooks/06_the_block",
+    "temperature": "notebooks/07_generation",
+    "KV cache": "notebooks/07_generation",
+    "adam": "notebooks/08_adamw",
+    "flash attention": "notebooks/10_speed",
+    "bfloat16": "notebooks/10_speed",
+    "scaling laws": "notebooks/15_scaling",
+    "diffusion": "notebooks/16_flow_matching",
+    "vae": "notebooks/18_vqvae",
+    "gpu": "book/setup",
+    "error": "book/troubleshooting",
+}
+
+
+@pytest.mark.skipif(not tool("run_javascript").NODE, reason="needs node on the PATH")
+def test_the_search_finds_first_what_a_learner_looks_for(html):
+    """Sphinx's own script, with the index of the built book."""
+    site = html[TOC["root"]].path.parents[1]
+    scripts = [site / "_static/language_data.js", site / "_static/searchtools.js", site / "searchindex.js"]
+    assert '".cell", "figure"' in scripts[1].read_text(encoding="utf-8")
+    page = "const SPHINX_HIGHLIGHT_ENABLED = false, _ready = () => {}, document = {getElementById() {}}, _ = (t) => t;"
+    source = [page, *(path.read_text(encoding="utf-8") for path in scripts)]
+    source.append(
+        f"const found = {json.dumps(list(TYPED))}.map((words) => Search._performSearch(...Search._parseQuery(words)));"
+        "console.log(JSON.stringify(found.map((results) => results.reverse().slice(0, 3).map((result) => result[0]))));"
+    )
+    done = subprocess.run([tool("run_javascript").NODE, "-"], input="\n".join(source), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = dict(zip(TYPED, json.loads(done.stdout), strict=True))
+    assert {words: pages[:1] for words, pages in found.items()} == {words: [page] for words, page in TYPED.items()}
+
+
+@pytest.mark.skipif(not tool("run_javascript").CHROMIUM, reason="needs a Chromium on the PATH")
+@pytest.mark.parametrize("name", ["notebooks/04_attention", "notebooks/09_muon"])
+def test_questions_with_choices_can_be_answered(html, name):
+    """In both forms in which they are written; the answer of the first one is chosen, and is right."""
+    page, cells = html[name].path, json.loads((ROOT / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    folds = re.findall(r"</summary>\s*\**\(([a-e])\)", "\n".join("".join(cell["source"]) for cell in cells))
+    press = f"addEventListener('load', () => document.querySelector('.quiz input[value={folds[0]}]').click())"
+    text = page.read_text(encoding="utf-8").replace("</body>", f"<script>{press}</script></body>")
+    copy = page.with_name("answered.html")
+    copy.write_text(text, encoding="utf-8")
+    made = tool("run_javascript").page_after(copy)
+    copy.unlink()
+    quizzes = re.findall(r'<fieldset class="quiz">.*?</fieldset>', made, re.DOTALL)
+    assert len(quizzes) == len(folds) >= 5
+    for quiz, right in zip(quizzes, folds, strict=True):
+        values = re.findall(r'<input type="radio" name="quiz-\d+" value="(\w)">', quiz)
+        assert len(values) >= 3 and values == sorted(set(values)) and right in values
+        assert re.search(r"<legend>.{20,}?</legend>", quiz, re.DOTALL) and "<summary>Answer</summary>" in quiz
+    assert f"✓ ({folds[0]}) is right." in quizzes[0] and re.search(r"<details[^>]* open", quizzes[0])
+
+
 def test_bound_numbers_agree_with_their_records():
     assert tool("bind_numbers").run() == []
 

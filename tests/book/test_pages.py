@@ -50,6 +50,10 @@ def test_scripts_come_only_where_they_are_used():
     toggle = '<link href="_static/togglebutton.css?v=9" /><script src="_static/togglebutton.js?v=b"></script>'
     assert text.without_unused_scripts(toggle + '<a class="dropdown-toggle sidebar-toggle">', False).startswith("<a")
     assert toggle in text.without_unused_scripts(toggle + '<div class="admonition note dropdown">', False)
+    cells = '<link rel="stylesheet" href="../_static/mystnb.5f0.css" />'
+    assert text.without_unused_scripts(f"{cells}<p>prose</p>", False) == "<p>prose</p>"
+    notebook = f'{cells}<div class="cell docutils container">'
+    assert text.without_unused_scripts(notebook, False) == notebook
     rules = '.a{b:c}.fa-cat:before,.fa-dog:before{content:"\\f1"}.fa-lg,.fa-2x{a:b}.b.fa-lg{font-size:2em}'
     assert text.ICON_RULES.sub("", rules) == ".a{b:c}.b.fa-lg{font-size:2em}"
 
@@ -97,6 +101,62 @@ def test_a_glossary_has_its_letters():
     made = text.with_letters(f'<dl class="simple glossary">{terms}</dl>')
     assert '<a href="#term-AdamW">A</a> <a href="#term-token">T</a></nav>' in made and text.with_letters(made) == made
     assert text.with_letters("<dl></dl>") == "<dl></dl>"
+
+
+def test_the_search_index_takes_further_words():
+    content = {"docnames": ["a", "b"], "indexentries": {"muon": [[0, "term-muon", True]]}}
+    made = text.with_words(f"Search.setIndex({json.dumps(content)})", {"b": ["muon", "install"]})
+    entries = json.loads(made.removeprefix("Search.setIndex(").removesuffix(")"))["indexentries"]
+    assert entries == {"muon": [[0, "term-muon", True], [1, "", True]], "install": [[1, "", True]]}
+    assert text.with_words(made, {"b": ["muon"]}) == made
+
+
+def test_a_drawing_may_be_scrolled():
+    drawn, plot = '<svg role="img" style="max-width:640px"><g></g></svg>', '<svg style="max-width:100%"><g></g></svg>'
+    made = text.with_drawings(f"{plot}<p>{drawn}</p>")
+    assert made == f'{plot}<p><div class="drawing">{drawn}</div></p>' and text.with_drawings(made) == made
+
+
+def test_stored_figures_start_where_the_library_would_start_them(monkeypatch):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    from blueberry_lib import interactive
+
+    settings = {"rate": [1, 2, 3], "kind": ["a & b", "c"], "size": [1.5, 2.5, 3.5, 4.5]}
+    made = interactive.static_twin(lambda **_: pyplot.figure(), lambda **values: f"{values}", settings)
+    with monkeypatch.context() as before:
+        before.setattr(interactive, "start_at", lambda labels: 0)
+        stored = interactive.static_twin(lambda **_: pyplot.figure(), lambda **values: f"{values}", settings)
+    assert text.with_starts(stored) == stored, "this library says where it starts"
+    stored, made = (re.sub(r' data-start="\d+"', "", twin) for twin in (stored, made))
+    assert stored != made and text.with_starts(f"<p>{stored}</p>{stored}") == f"<p>{made}</p>{made}"
+    assert text.with_starts(made) == made
+
+
+@pytest.mark.skipif(not tool("run_javascript").CHROMIUM, reason="needs a Chromium on the PATH")
+def test_every_question_with_choices_gets_its_buttons(tmp_path):
+    """Of each chapter's Markdown: as many as there are answers that begin with a letter, and that letter among them."""
+    markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark", {"html": True})
+    parts, right = [], []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"):
+            right += re.findall(r"</summary>\s*\**\(([a-e])\)", source)
+            parts.append(markdown.render(source))
+    script = (ROOT / "book/_static/site.js").read_text(encoding="utf-8")
+    page = tmp_path / "page.html"
+    page.write_text(
+        f'<!doctype html><meta charset="utf-8"><article class="bd-article">{"".join(parts)}</article><script>{script}'
+        f"document.querySelectorAll('.quiz').forEach((quiz, i) => quiz.querySelector("
+        f"`[value=${{{json.dumps(right)}[i]}}]`).click())</script>",
+        encoding="utf-8",
+    )
+    quizzes = re.findall(r'<fieldset class="quiz">(.*?)</fieldset>', tool("run_javascript").page_after(page), re.DOTALL)
+    assert len(quizzes) == len(right) > 80
+    for quiz, letter in zip(quizzes, right, strict=True):
+        assert re.search(r"<legend>.{20,}</legend>", quiz, re.DOTALL) and f"✓ ({letter}) is right." in quiz, quiz
+        choices = re.findall(r"<span>\(([a-e])\) \S.*?</span>", quiz, re.DOTALL)
+        assert choices == list("abcde"[: len(choices)]) and len(choices) >= 3, quiz
+        assert re.search(r'<details[^>]* open=""><summary>Answer</summary>', quiz), quiz
 
 
 def test_markers_of_the_tests_do_not_show(tmp_path):
