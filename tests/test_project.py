@@ -19,7 +19,7 @@ LAYERS = (
     {"generation", "ranking", "scaling"},
     {"images"},
     {"speedrun"},
-    {"interactive", "notebook", "export", "export_web", "evaluate", "doctor", "cli", "__main__"},
+    {"interactive", "notebook", "export", "export_web", "evaluate", "milestone", "doctor", "cli", "__main__"},
 )
 CORE_NEEDS = {"torch", "numpy", "tokenizers", "safetensors", "tqdm"}
 

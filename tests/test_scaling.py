@@ -177,7 +177,7 @@ def test_rows_are_shared_out_and_weighed(ranks, monkeypatch):
     tokens, shares = torch.arange(200).numpy(), []
     for rank in range(ranks):
         monkeypatch.setattr(scaling, "rank", lambda rank=rank: rank)
-        shares.append(list(scaling.Share(TokenBatches(tokens, 4, 8, seed=0, limit=5))))
+        shares.append(list(scaling.Share(TokenBatches(tokens, 4, 8, seed=0, limit=5), tuple)))
     whole = list(TokenBatches(tokens, 4, 8, seed=0, limit=5))  # batches of 4 rows and of 1
     for step, (inputs, _) in enumerate(whole):
         own = [share[step] for share in shares]
@@ -186,7 +186,7 @@ def test_rows_are_shared_out_and_weighed(ranks, monkeypatch):
         mean = sum(x.float().mean().item() * weight for x, _, weight in own) / ranks
         assert mean == pytest.approx(inputs.float().mean().item())
     with pytest.raises(BlueberryError, match="1 sequences cannot be shared"):
-        scaling.Share(TokenBatches(tokens, 1, 8, seed=0))
+        scaling.Share(TokenBatches(tokens, 1, 8, seed=0), tuple)
 
 
 @pytest.mark.parametrize("count", [1, 4, 7])

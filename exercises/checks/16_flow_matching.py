@@ -89,7 +89,7 @@ def _labelled(g):
     yield bent_by_labels, five, torch.rand(5, generator=g), torch.tensor([1, 1, 0, 2, 9]), 10, 0.4
 
 
-PATH, LINE, FOLLOW, GUIDE = "a-crowd-that-moves", "two-points-on-a-line", "following-the-field", "guidance"
+PATH, LINE, FOLLOW, GUIDE = "particles-that-move", "two-points-on-a-line", "following-the-field", "guidance"
 PER_ROW = (
     "The times were laid along the last dimension: one for each column. Each row has its own, so t needs as many "
     "dimensions as the data, all but the first of size 1."
