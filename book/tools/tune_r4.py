@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from blueberry_lib.config import ScheduleConfig, TrainConfig
-from blueberry_lib.speedrun.compare import run_once, with_field
-from blueberry_lib.speedrun.recipes import batched, get_recipe
+from blueberry_lib.speedrun.compare import run_once
+from blueberry_lib.speedrun.recipes import batched, changed, get_recipe
 from blueberry_lib.training.folder import write_json
 
 TARGET = Path(__file__).parents[1] / "records" / "tune_r4.json"
@@ -29,25 +29,26 @@ def batch(size: int) -> Callable[[TrainConfig], TrainConfig]:
     return lambda c: batched(c, size)
 
 
-def times(field: str, factor: float) -> Callable[[TrainConfig], TrainConfig]:
-    def change(c: TrainConfig) -> TrainConfig:
-        return with_field(c, field, str(getattr(c.optimizer, field.removeprefix("optimizer.")) * factor))
-
-    return change
+def momentum(value: float) -> Callable[[TrainConfig], TrainConfig]:
+    return lambda c: changed(c, optimizer={"muon_momentum": value})
 
 
-MUON, ADAMW = "optimizer.muon_lr", "optimizer.adamw_lr"
+def times(factor: float, *rates: str) -> Callable[[TrainConfig], TrainConfig]:
+    return lambda c: changed(c, optimizer={rate: getattr(c.optimizer, rate) * factor for rate in rates})
+
+
+MUON, ADAMW = "muon_lr", "adamw_lr"
 STAGES: list[dict[str, Callable[[TrainConfig], TrainConfig]]] = [
     {"r4": lambda c: c},
     {f"warmdown {share}": warmdown(share) for share in (0.4, 0.65, 1.0)},
     {f"batch {size}": batch(size) for size in (4, 8, 32)},
-    {f"momentum {m}": lambda c, m=m: with_field(c, "optimizer.muon_momentum", str(m)) for m in (0.85, 0.9)},
-    {f"Muon's rate times {factor}": times(MUON, factor) for factor in (0.5, 2)},
-    {f"AdamW's rate times {factor}": times(ADAMW, factor) for factor in (0.5, 2, 4)},
-    {f"both rates times {factor}": lambda c, f=factor: times(ADAMW, f)(times(MUON, f)(c)) for factor in (0.7, 1.4)},
+    {f"momentum {value}": momentum(value) for value in (0.85, 0.9)},
+    {f"Muon's rate times {factor}": times(factor, MUON) for factor in (0.5, 2)},
+    {f"AdamW's rate times {factor}": times(factor, ADAMW) for factor in (0.5, 2, 4)},
+    {f"both rates times {factor}": times(factor, MUON, ADAMW) for factor in (0.7, 1.4)},
     {"batch 2": batch(2)},  # what was kept so far lay at the end of its range
     {f"warmdown {share}, again": warmdown(share) for share in (0.2, 0.65)},
-    {"momentum 0.8": lambda c: with_field(c, "optimizer.muon_momentum", "0.8")},
+    {"momentum 0.8": momentum(0.8)},
 ]
 
 
@@ -59,11 +60,11 @@ def main() -> None:
     for stage in STAGES:
         start = config
         for name, change in stage.items():
-            changed = change(start)
-            record = run_once(folder / re.sub(r"[ ',]+", "-", name), changed, print)
+            tried = change(start)
+            record = run_once(folder / re.sub(r"[ ',]+", "-", name), tried, print)
             kept = record["val_loss"] < lowest
             if kept:
-                config, lowest = changed, record["val_loss"]
+                config, lowest = tried, record["val_loss"]
             trials.append({"change": name, "val_loss": record["val_loss"], "lowest_so_far": kept})
     write_json(
         TARGET,
